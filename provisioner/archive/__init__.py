@@ -1,0 +1,1 @@
+"""Reproducible readers and writers of tar, cpio and compressed streams; no policy."""

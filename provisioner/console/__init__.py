@@ -1,0 +1,1 @@
+"""Consoles: ports, capture, stages."""

@@ -1,0 +1,1 @@
+"""Frozen data that moves between rooms; no I/O and no policy."""

@@ -1,0 +1,1 @@
+"""The boot server: decide, scripts, sockets and timers."""

@@ -1,0 +1,1 @@
+"""OCI content: references, credentials, registries, the store, layouts, daemons."""

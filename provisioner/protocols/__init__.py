@@ -1,0 +1,1 @@
+"""Boot protocols as state machines: packets in, commands out; no sockets, no clock."""

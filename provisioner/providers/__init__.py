@@ -1,0 +1,1 @@
+"""One hypervisor or cloud per file; the file is the registration."""

@@ -1,0 +1,1 @@
+"""Image config, label and YAML entry to an OCI runtime bundle."""

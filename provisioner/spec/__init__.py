@@ -1,0 +1,1 @@
+"""YAML text to ImageSpec, errors with file:line:column."""

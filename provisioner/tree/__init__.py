@@ -1,0 +1,1 @@
+"""The image tree, one YAML section per file."""
