@@ -1,0 +1,1 @@
+"""Measurements: each file prints its figures; none asserts on wall-clock time."""
