@@ -18,7 +18,7 @@ ARCHITECTURES = ("amd64", "arm64")
 
 def sizes(example: Path, arch: str, folder: str) -> dict[str, int]:
     """Build ``example`` and return bytes by role (kernel, initrd)."""
-    command = [sys.executable, "-m", "provisioner", "--json", "build", "--arch", arch, "--dir", folder, example]
+    command = [sys.executable, "-m", "provisioner", "--json", "build", "--arch", arch, "--dir", folder, str(example)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     return {row["role"]: row["size"] for row in json.loads(done.stdout)["artifacts"]}
 
