@@ -27,8 +27,9 @@ class Entry:
 
     ``path`` is relative, without leading or trailing slash and without ``.`` or ``..`` parts. ``mode`` holds the
     twelve permission bits, ``mtime`` seconds since 1970, ``size`` bytes of a FILE. ``target`` is a symlink's text
-    as it stands, or the path of the entry that a HARDLINK names. ``content`` yields a FILE's bytes, at most once,
-    and only until the iterator that yielded the entry is advanced.
+    as it stands, or the path of the entry that a HARDLINK names; the FILE comes before its links. ``content`` yields
+    a FILE's bytes, at most once, and only until the iterator that yielded the entry is advanced. ``links`` is how
+    many paths the FILE will have in all, 0 if that is not known yet.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Entry:
     device: tuple[int, int] = (0, 0)
     xattrs: tuple[tuple[str, bytes], ...] = ()
     content: Iterable[bytes] = ()
+    links: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,14 @@ class Part:
     ``key`` is a sha256 hex digest that identifies the entries and their content completely (never a path, time or
     environment), or None when the part is too small to be worth caching. ``source`` is the image reference or ``""``;
     ``location`` is LinuxKit's, such as ``onboot[0]``, ``services[2]``, ``kernel``, ``files[1]``. ``entries`` may be
-    called again; each call yields the same stream.
+    called again; each call yields the same stream. ``digest`` is the manifest digest that ``source`` resolved to.
     """
 
     location: str
     entries: Callable[[], Iterator[Entry]]
     source: str = ""
     key: str | None = None
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
