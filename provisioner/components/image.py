@@ -1,0 +1,70 @@
+"""Entries become an OCI image (image-spec 1.1): one plain layer, so that its digest depends on no compressor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from provisioner.components import layer
+from provisioner.components.recipe import Recipe
+from provisioner.errors import NotFoundError
+from provisioner.model.oci import CONFIG, CONFIG_LABEL, INDEX, LAYER_TAR, MANIFEST, Descriptor
+from provisioner.model.platform import Platform
+from provisioner.model.tree import Entry
+from provisioner.oci import manifest
+from provisioner.oci.store import Store
+
+CREATED = "2017-04-18T16:30:00Z"
+"""The time of contents.MTIME."""
+
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def write(recipe: Recipe, platform: Platform, entries: Iterable[Entry], labels: Mapping[str, str],
+          store: Store) -> Descriptor:
+    """Write layer, config and manifest into the store and return the manifest's descriptor."""
+    with store.writer() as blob:
+        layer.write(entries, blob)
+    layer = blob.descriptor(LAYER_TAR)
+    process = {
+        "Entrypoint": recipe.entrypoint, "Cmd": recipe.command, "Env": recipe.env or [PATH],
+        "WorkingDir": recipe.workdir, "Labels": dict(sorted(labels.items())),
+    }
+    config = {
+        "created": CREATED, "architecture": platform.architecture, "os": platform.os,
+        "config": {key: value for key, value in process.items() if value},
+        "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
+        "history": [{"created": CREATED, "created_by": "provisioner component build"}],
+    }
+    described = store.put(manifest.compact_json(config), CONFIG)
+    done = store.put(manifest.manifest_json(described, [layer]), MANIFEST)
+    return Descriptor(MANIFEST, done.digest, done.size, platform)
+
+
+def labels(name: str, recipe: Recipe, packages: Mapping[str, str]) -> dict[str, str]:
+    """Return an image's labels; ``packages`` are names to versions."""
+    version = next((packages[package] for package in recipe.packages if package in packages), "")
+    found = {
+        "org.opencontainers.image.title": name,
+        "org.opencontainers.image.description": recipe.summary,
+        "org.opencontainers.image.version": version,
+        "provisioner.packages": " ".join(f"{key}={value}" for key, value in sorted(packages.items())),
+    }
+    if recipe.config:
+        found[CONFIG_LABEL] = json.dumps(recipe.config, sort_keys=True, separators=(",", ":"))
+    return {key: value for key, value in (found | recipe.labels).items() if value}
+
+
+def publish(reference: str, made: Descriptor, store: Store) -> Descriptor:
+    """Let ``reference`` name an index that holds ``made`` beside the images of the other platforms it had."""
+    others: list[Descriptor] = []
+    if (old := store.lookup(reference)) is not None:
+        try:
+            others = [child for child in store.manifests(old)
+                      if child.platform not in (None, made.platform) and store.has(child.digest)]
+        except NotFoundError:
+            others = []      # a half-pruned index: what is gone is built again when it is asked for
+    children = sorted([made, *others], key=lambda child: str(child.platform))
+    index = store.put(manifest.index_json(children), INDEX)
+    store.tag(reference, index)
+    return index
