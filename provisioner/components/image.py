@@ -25,7 +25,7 @@ def write(recipe: Recipe, platform: Platform, entries: Iterable[Entry], labels: 
     """Write layer, config and manifest into the store and return the manifest's descriptor."""
     with store.writer() as blob:
         layer.write(entries, blob)
-    layer = blob.descriptor(LAYER_TAR)
+    packed = blob.descriptor(LAYER_TAR)
     process = {
         "Entrypoint": recipe.entrypoint, "Cmd": recipe.command, "Env": recipe.env or [PATH],
         "WorkingDir": recipe.workdir, "Labels": dict(sorted(labels.items())),
@@ -33,11 +33,11 @@ def write(recipe: Recipe, platform: Platform, entries: Iterable[Entry], labels: 
     config = {
         "created": CREATED, "architecture": platform.architecture, "os": platform.os,
         "config": {key: value for key, value in process.items() if value},
-        "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
+        "rootfs": {"type": "layers", "diff_ids": [packed.digest]},
         "history": [{"created": CREATED, "created_by": "provisioner component build"}],
     }
     described = store.put(manifest.compact_json(config), CONFIG)
-    done = store.put(manifest.manifest_json(described, [layer]), MANIFEST)
+    done = store.put(manifest.manifest_json(described, [packed]), MANIFEST)
     return Descriptor(MANIFEST, done.digest, done.size, platform)
 
 
