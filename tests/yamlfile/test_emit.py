@@ -16,7 +16,8 @@ WORDS = st.sampled_from(["no", "0o17", "1e3", "0755", "1.20", "12:34:56", "2026-
                          "true", "y", "=", "<<", "a\nb\n", "\nx", "x \ny", "@a", "0x1f", "1_000", "-", "é", "'", '"'])
 TEXTS = WORDS | st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)
 DATA = st.recursive(TEXTS | st.integers(-2**63, 2**63) | st.booleans(),
-                    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=12)
+                    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+                    max_leaves=12)
 
 
 @given(DATA)

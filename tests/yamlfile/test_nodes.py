@@ -41,7 +41,7 @@ def test_tags_and_quotes(text: str, value: object) -> None:
 def test_tags_that_do_not_fit(text: str) -> None:
     root, _ = compose(text, file="f")
     assert isinstance(root, Scalar)
-    with pytest.raises(ValueError, match="fit|base64|not allowed"):
+    with pytest.raises(ValueError, match=r"fit|base64|not allowed"):
         value_of(root)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -38,7 +39,7 @@ class Plan(Document):
     steps: tuple[Step, ...] = ()
     dry: bool = False
     ratio: float = 1.0
-    labels: dict[str, Step] = {}
+    labels: Mapping[str, Step] = Field(default_factory=dict)
     where: Path = Path()
     address: IPv4Address | None = None
     colour: Colour = Colour.RED
@@ -119,7 +120,8 @@ def test_exact_text_asks_for_quotes() -> None:
 
 def test_an_unlike_key_lists_the_known_ones() -> None:
     assert faults("qqqq: 1") == [
-        "plan.yml:1:1: unknown key `qqqq` in the file (known keys: steps, dry, ratio, labels, where, address, colour)"]
+        "plan.yml:1:1: unknown key `qqqq` in the file"
+        " (known keys: steps, dry, ratio, labels, where, address, colour)"]
 
 
 def test_the_wrong_root() -> None:
