@@ -89,6 +89,10 @@ class Response:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what was not read."""
         self._answer.close()
 
     def chunks(self) -> Iterator[bytes]:

@@ -143,7 +143,7 @@ class Blobs:
             if not complete:
                 self._commit(file, path, writer)
         except BaseException as error:
-            if not complete and (not resume or isinstance(error, DigestError)):
+            if not complete and (not resume or not writer.offset or isinstance(error, DigestError)):
                 path.unlink(missing_ok=True)
             raise
         finally:

@@ -88,6 +88,18 @@ def parse_index(data: bytes, descriptor: Descriptor) -> tuple[Descriptor, ...]:
     return tuple(child for child in read if child.media_type in INDEXES + MANIFESTS and not _attestation(child))
 
 
+def parse_parts(data: bytes, descriptor: Descriptor) -> tuple[Descriptor, ...]:
+    """Read every blob that a manifest or index names, of whatever kind: what belongs to it, used by us or not."""
+    if descriptor.media_type in INDEXES:
+        children = _document(data, descriptor, INDEXES, foreign=("config", "layers")).get("manifests")
+        raw = children if isinstance(children, list) else []
+    else:
+        document = _document(data, descriptor, MANIFESTS, foreign=("manifests",))
+        layers = document.get("layers")
+        raw = [document.get("config"), *(layers if isinstance(layers, list) else [])]
+    return tuple(descriptor_from_json(part, f"a part of {descriptor.digest}") for part in raw)
+
+
 def parse_config(data: bytes, digest: str) -> Mapping[str, Any]:
     """Read an image config as an object."""
     raw = _load(data, f"config {digest}")

@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,17 @@ class Store(Blobs):
 
     def tag(self, reference: str | Reference, descriptor: Descriptor) -> None:
         """Let ``reference`` name what ``descriptor`` describes; an older meaning is replaced."""
-        key = _key(reference)
-        named = replace(descriptor, annotations=((IMAGE_NAME, key), (REF_NAME, key)))
+        self.tag_all({str(reference): descriptor})
+
+    def tag_all(self, named: Mapping[str, Descriptor]) -> None:
+        """Tag several at once: all of them or, should the power fail, none."""
+        fresh = {}
+        for reference, descriptor in named.items():
+            key = _key(reference)
+            fresh[key] = replace(descriptor, annotations=((IMAGE_NAME, key), (REF_NAME, key)))
         with self.locked(exclusive=True):
-            entries = [entry for entry in self._entries() if _name(entry) != key]
-            entries.append(documents.descriptor_to_json(named))
-            self._write_entries(entries)
+            entries = [entry for entry in self._entries() if _name(entry) not in fresh]
+            self._write_entries(entries + [documents.descriptor_to_json(named) for named in fresh.values()])
 
     def untag(self, reference: str | Reference) -> bool:
         """Forget a reference (its content stays until pruned); return whether it was there."""
@@ -174,18 +179,16 @@ class Store(Blobs):
 
     def _reachable(self) -> Iterator[str]:
         for descriptor in self.references().values():
-            yield from self._blobs_below(descriptor, documents.DEPTH)
+            yield from (part.hex for part in self.parts(descriptor))
 
-    def _blobs_below(self, descriptor: Descriptor, depth: int) -> Iterator[str]:
-        yield descriptor.hex
+    def parts(self, descriptor: Descriptor, depth: int = documents.DEPTH + 1) -> Iterator[Descriptor]:
+        """Yield a manifest or index and all that it leads to and the store holds of it, itself first."""
         if not self.path(descriptor.digest).exists():
             return
-        if descriptor.media_type in documents.INDEXES and depth:
-            for child in documents.parse_index(self.read(descriptor), descriptor):
-                yield from self._blobs_below(child, depth - 1)
-        elif descriptor.media_type in documents.MANIFESTS:
-            parsed = documents.parse_manifest(self.read(descriptor), descriptor)
-            yield from (part.hex for part in (parsed.config, *parsed.layers))
+        yield descriptor
+        if descriptor.media_type in documents.INDEXES + documents.MANIFESTS and depth:
+            for part in documents.parse_parts(self.read(descriptor), descriptor):
+                yield from self.parts(part, depth - 1)
 
     def _empty_quarantine(self, age: float) -> int:
         freed = 0
