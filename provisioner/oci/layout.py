@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from provisioner.errors import DigestError, InputError, NotFoundError
@@ -67,6 +68,23 @@ def full_name(descriptor: Descriptor) -> str:
         if "/" in name or ":" in name:
             return str(Reference.parse(name))
     return ""
+
+
+def named_images(entries: Iterable[Descriptor], name: str, where: str) -> dict[str, Descriptor]:
+    """Return an archive's images by full reference; ``name`` is what its only image is to be called.
+
+    Raises InputError when nothing has a name, or one name is given to several images.
+    """
+    images = tuple(entries)
+    if name:
+        if len({image.digest for image in images}) != 1:
+            raise InputError(f"{where} holds {len(images)} images, which cannot all be called {name}",
+                             hint="leave out --name; they bring their own")
+        return {Reference.parse(name).key: images[0]}
+    named = {Reference.parse(found).key: image for image in images if (found := full_name(image))}
+    if not named:
+        raise InputError(f"{where} gives its images no full names", hint="say what to call it with --name IMAGE")
+    return named
 
 
 def choose(entries: tuple[Descriptor, ...], wanted: str, where: str) -> Descriptor:

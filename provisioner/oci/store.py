@@ -159,14 +159,27 @@ class Store(Blobs):
         for child in documents.parse_index(self.read(descriptor), descriptor):
             yield from self.manifests(child, depth - 1)
 
-    def prune(self, *, grace: float = STALE, dry_run: bool = False) -> Pruned:
+    def platforms(self, descriptor: Descriptor) -> tuple[Platform, ...]:
+        """Return the platforms that a manifest or index is for, whether or not their content is here."""
+        found = []
+        for leaf in self.manifests(descriptor):
+            platform = leaf.platform
+            if platform is None and self.has(leaf.digest):
+                config = documents.parse_manifest(self.read(leaf), leaf).config
+                platform = documents.config_platform(documents.parse_config(self.read(config), config.digest))
+            found.append(platform or Platform(""))
+        return tuple(dict.fromkeys(found))
+
+    def prune(self, *, grace: float = STALE, dry_run: bool = False, forget: bool = False) -> Pruned:
         """Remove blobs that no reference leads to and nobody has written or asked for within ``grace`` seconds.
 
-        Safe beside builds: they renew the grace period of what they use. Raises DigestError, and removes nothing,
-        when a manifest on the way cannot be read.
+        ``forget`` drops every reference first. Safe beside builds: they renew the grace period of what they use.
+        Raises DigestError, and removes nothing, when a manifest on the way cannot be read.
         """
         with self.locked(exclusive=True):
-            used = set(self._reachable())
+            used = set() if forget else set(self._reachable())
+            if forget and not dry_run:
+                self._write_entries([])
             removed = []
             for path in sorted(self._folder.iterdir()):
                 status = path.stat()
