@@ -179,6 +179,7 @@ class Client:
         content between two attempts is not noticed here. Raises as ``get`` does, and what ``write`` raises.
         """
         position, mark, failures = offset, offset, 0
+        step = _CHUNK if size is None else min(_CHUNK, max(1, size // 20))  # less is no progress
         while size is None or position < size:
             asked = dict(headers or {}) | ({"Range": f"bytes={position}-"} if position else {})
             try:
@@ -189,7 +190,7 @@ class Client:
                 _check_end(url, position, size)
                 return position
             except _BrokenError as error:
-                failures = 1 if position - mark >= _CHUNK else failures + 1
+                failures = 1 if position - mark >= step else failures + 1
                 mark = position
                 self._pause(error, failures)
         return position
