@@ -115,9 +115,8 @@ def kernel_entries(wanted: recipe.Kernel, pool: Pool) -> list[Entry]:
     if len(images) != 1:
         raise NotFoundError(f"the kernel's image {wanted.image} names {len(images)} files; it must name one")
     image = pool.files[images[0]]
-    modules = ModuleSet.of(pool)
-    archive = pool.append_from("kernel.tar", image.package,
-                               lambda sink: layer.write(module_tree(modules, wanted), sink))
+    tree = module_tree(ModuleSet.of(pool), wanted)
+    archive = pool.append_from("kernel.tar", image.package, lambda sink: layer.write(tree, sink))
     return [Entry(name, Kind.FILE, 0o644, mtime=MTIME, size=file.size, content=Lazy(pool, (file,)))
             for name, file in (("kernel", image), ("kernel.tar", archive))]
 
