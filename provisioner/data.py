@@ -1,6 +1,6 @@
 """Finds the data that ships with the project and what the user puts over it.
 
-Search order for ``boards``, ``components``, ``pxe``, ``systemd``, ``examples``: the directory in
+Search order for ``boards``, ``components``, ``console``, ``pxe``, ``systemd``, ``examples``: the directory in
 ``PROVISIONER_DATA`` (if set), ``$XDG_CONFIG_HOME/provisioner``, ``/etc/provisioner``, the packaged ``_data``, and
 the source checkout for editable installs. The first directory that has the path wins, so one file can be overridden.
 """
