@@ -11,11 +11,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from provisioner.errors import ProvisionerError, ToolMissingError
 
@@ -122,6 +123,13 @@ def stop(child: subprocess.Popen[bytes], *, grace: float = 5.0) -> int:
         except subprocess.TimeoutExpired:
             child.kill()
     return child.wait()
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """Put a program in this process's place; standard streams are flushed before."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(find(argv[0]), list(argv))  # noqa: S606  # this is the place for it
 
 
 PIPE = subprocess.PIPE

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "cache": "Look at and tend the store of images.",
     "component": "Build component images from Debian packages.",
     "console": "Attach to a machine's console: live, logged, staged.",
+    "demo": "PXE-boot a machine in a network namespace and watch it.",
     "doctor": "Say what this machine lacks for which verb.",
     "inspect": "Show what is inside an image file.",
     "run": "Run an image as a machine.",
