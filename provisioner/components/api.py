@@ -15,6 +15,7 @@ from provisioner.errors import NotFoundError
 from provisioner.model.event import Sink, discard
 from provisioner.model.oci import Descriptor
 from provisioner.model.platform import Platform
+from provisioner.model.tree import Kind
 from provisioner.oci.store import Store
 
 BOOTLOADERS = "ipxe"
@@ -80,14 +81,14 @@ def bootloaders(store: Store, names: Iterable[str] = (), *, locked: bool = False
 
 
 def _extract(store: Store, layer: Descriptor, folder: Path) -> None:
-    """Write the files below ``boot/`` into ``folder``, which appears whole or not at all."""
+    """Write the files below ``usr/lib/ipxe/`` into ``folder``, which appears whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         whole = Path(scratch) / "whole"
         whole.mkdir(mode=0o755)
         with store.open(layer) as stream:
             for entry in tar.read(stream, layer.digest):
-                if entry.path.startswith("boot/") and entry.content:
+                if entry.path.startswith("usr/lib/ipxe/") and entry.kind is Kind.FILE:
                     with (whole / entry.path.rpartition("/")[2]).open("wb") as target:
                         target.writelines(entry.content)
         if not folder.exists():

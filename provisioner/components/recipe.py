@@ -102,11 +102,13 @@ class Kernel(_Model):
 
     A module pattern without a slash matches module names (``-`` and ``_`` are the same), one with a slash paths below
     ``kernel/`` without suffix. A pattern may match nothing, for architectures differ; ``without`` takes out again.
+    ``unpack`` takes the modules out of the package's compression, for machines whose modprobe cannot.
     """
 
     image: Path_
     modules: list[str]
     without: list[str] = []
+    unpack: bool = False
 
 
 class Only(_Model):
