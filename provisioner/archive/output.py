@@ -20,6 +20,7 @@ from typing import Self
 from provisioner.archive.stream import CHUNK
 from provisioner.errors import DeviceError, PrivilegeError, ProvisionerError, UsageError
 
+STDOUT = Path("-")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -62,9 +63,14 @@ class OutputFile:
     def publish(self) -> None:
         """Give the finished file its name, in place of what was there."""
         with translated(self.path, self.size):
+            if self._temporary == STDOUT:
+                self._file.close()
+                return
             if self._temporary is None:
                 self._temporary = _hidden(self.path)
-                os.link(f"/proc/self/fd/{self._file.fileno()}", self._temporary, follow_symlinks=True)
+                # With a folder's number given, Python calls linkat with AT_SYMLINK_FOLLOW; without, it does not.
+                os.link(f"/proc/self/fd/{self._file.fileno()}", self._temporary, src_dir_fd=self._file.fileno(),
+                        follow_symlinks=True)
             self._temporary.replace(self.path)
             self._temporary = None
             self._file.close()
@@ -73,14 +79,18 @@ class OutputFile:
         """Leave nothing."""
         with suppress(OSError):
             self._file.close()
-        if self._temporary is not None:
+        if self._temporary not in (None, STDOUT):
             self._temporary.unlink(missing_ok=True)
 
 
 class Outputs:
-    """The output files of one run; leaving the context without `commit` discards them all."""
+    """The output files of one run; leaving the context without `commit` discards them all.
 
-    def __init__(self) -> None:
+    With ``only`` the run has one output and that is its path, whatever it asks for; ``-`` is standard output.
+    """
+
+    def __init__(self, only: Path | None = None) -> None:
+        self._only = only
         self._files: list[OutputFile] = []
         self._made: list[Path] = []
 
@@ -99,6 +109,9 @@ class Outputs:
 
     def create(self, path: Path) -> OutputFile:
         """Start a file that will be called ``path``; its folder is made when missing."""
+        path = self._only or path
+        if path == STDOUT:
+            return self._keep(OutputFile(path, FileIO(os.dup(1), "w"), STDOUT))
         if path.is_dir():
             raise UsageError(f"{path} is a directory", hint="choose another name for the output")
         if any(file.path == path for file in self._files):
@@ -106,15 +119,17 @@ class Outputs:
         with translated(path, 0):
             self._make_folder(path.parent)
             file, temporary = _open(path)
-        output = OutputFile(path, file, temporary)
-        self._files.append(output)
-        return output
+        return self._keep(OutputFile(path, file, temporary))
 
     def commit(self) -> None:
         """Put every file in place."""
         for file in self._files:
             file.publish()
         self._files = []
+
+    def _keep(self, output: OutputFile) -> OutputFile:
+        self._files.append(output)
+        return output
 
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -128,6 +143,8 @@ def translated(path: Path, written: int) -> Iterator[None]:
     """Turn an OSError about ``path`` into DeviceError or PrivilegeError that names it and the bytes written."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except PermissionError as error:
         raise PrivilegeError(f"{path}: {error.strerror}", hint="choose a folder that you may write to") from error
     except OSError as error:
@@ -155,7 +172,8 @@ def copy(source: RawIOBase, target: OutputFile, *, size: int, digest: str) -> bo
 
 def _failure(path: Path, written: int, error: OSError) -> ProvisionerError:
     if error.errno in _FULL:
-        return DeviceError(f"{path}: the disk is full after {written} bytes", hint="make room or choose another folder")
+        return DeviceError(f"{path}: the disk is full after {written} bytes",
+                           hint="make room or choose another folder")
     return DeviceError(f"{path}: {error.strerror or error} after {written} bytes")
 
 

@@ -125,10 +125,10 @@ class SegmentStore:
             counter = Counter(packer.write)
             archive = CpioWriter(counter)
             for entry in entries:
-                if not take(entry):
-                    archive.add(entry)
-                elif entry.kind is Kind.FILE:
+                if entry.kind is Kind.FILE and take(entry):
                     taken[entry.path] = _keep(folder / _flat(entry.path), entry.content, check)
+                else:
+                    archive.add(entry)
             archive.close(note)
             packer.close()
         return Segment(folder, file.digest, file.size, counter.size, archive.entries, archive.xattrs,

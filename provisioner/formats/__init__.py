@@ -10,3 +10,7 @@ A format is one small module with
 through ``options.outputs``, which puts them in place when the whole build has succeeded. Third parties add a format
 with an entry point in the group ``provisioner.formats``. Modules whose names begin with ``_`` are shared helpers.
 """
+
+from provisioner.formats._common import FormatOptions
+
+__all__ = ["FormatOptions"]
