@@ -314,7 +314,7 @@ class Kernel(Document):
 class Volume(Document):
     """A named volume: blank, with an image's files, or with an image as an OCI layout."""
 
-    name: str = Field(default="", pattern=r"^[a-z0-9_-]*$")
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
     image: str = ""
     readonly: bool = False
     format: Literal["oci", "filesystem"] = "filesystem"
@@ -349,6 +349,8 @@ class FileEntry(Document):
                 raise ValueError(f"{name} has both source and metadata")
         elif given:
             raise ValueError(f"{name} has {given[0]} beside contents, symlink or directory")
+        if self.path.endswith("/") and not self.directory and not self.symlink:
+            raise ValueError(f"the path {name} ends like a directory\nsay directory: true, or leave the last / out")
         if self.directory and self.contents is not None:
             raise ValueError(f"the directory {name} has contents")
         if self.metadata not in ("", "yaml", "json"):
