@@ -21,9 +21,11 @@ from provisioner.netboot import firmware
 from provisioner.netboot.decide import Decider
 from provisioner.protocols.dhcp import NetBoot
 from provisioner.protocols.dhcp_client import Client
+from provisioner.protocols.dhcp_packet import Option
 
 OUR_IPXE = (1, 21, 1)
-CHAIN_SECONDS = 60.0  # how long after it took our iPXE a client that says it is an older one is taken for ours
+LOADED_SECONDS = 60.0  # so long after it took our iPXE a client that looks like an older one is taken for ours
+TOLD_SECONDS, FORGET_SECONDS = 30.0, 180.0  # so long an older one is sent to ours; after that it may be sent again
 
 
 @dataclass(slots=True)
@@ -38,7 +40,8 @@ class Booter:
     http_port: int = 80
     sink: Sink = discard
     clock: Callable[[], float] = time.monotonic
-    _chained: dict[str, float] = field(default_factory=dict)
+    _loaded: dict[str, float] = field(default_factory=dict)
+    _told: dict[str, float] = field(default_factory=dict)
     _macs: dict[str, str] = field(default_factory=dict)
 
     def choose(self, client: Client, server: IPv4Address) -> NetBoot | None:
@@ -52,15 +55,17 @@ class Booter:
             return None
         if client.ipxe and not self._outdated(client):
             return NetBoot(server, f"{self.url(server)}/boot.ipxe", bios=kind.kind == "bios")
-        if kind.loader not in self.loaders:
-            self._tell(client, "no-loader", f"the boot file {kind.loader} is not there")
+        loader = kind.native if client.ipxe and kind.native in self.loaders else kind.loader
+        if loader not in self.loaders:
+            self._tell(client, "no-loader", f"the boot file {loader} is not there")
             return None
-        file = f"{self.url(server)}/loaders/{kind.loader}" if kind.http else kind.loader
+        file = f"{self.url(server)}/loaders/{loader}" if kind.http else loader
         return NetBoot(server, file, bios=kind.kind == "bios")
 
     def decide(self, machine: Machine) -> BootSpec | None:
         """Return what a machine boots, telling of broken images instead of raising."""
-        self._chained.pop(machine.mac, None)
+        self._loaded.pop(machine.mac, None)
+        self._told.pop(machine.mac, None)
         if machine.address and machine.mac:
             self._macs[machine.address] = machine.mac
         try:
@@ -72,7 +77,7 @@ class Booter:
     def loaded(self, mac: str, file: str) -> None:
         """Note that a client took one of our boot files whole."""
         if mac and file in self.loaders:
-            self._chained[mac] = self.clock()
+            self._loaded[mac] = self.clock()
 
     def mac_of(self, address: str) -> str:
         """Return the MAC of a client that asked for its script from this address, ``""`` if none did."""
@@ -83,9 +88,18 @@ class Booter:
         return f"http://{server}" if self.http_port == 80 else f"http://{server}:{self.http_port}"
 
     def _outdated(self, client: Client) -> bool:
-        if client.ipxe >= OUR_IPXE or client.ipxe == (0,):
+        """Whether a client's own iPXE shall load ours; no client is sent there in a circle, whatever it says.
+
+        Distributions build iPXE so that it calls itself 1.0.0, whatever it is; but since July 2023 it asks for NTP.
+        """
+        if client.ipxe >= OUR_IPXE or Option.NTP in client.wants:
             return False
-        return self.clock() - self._chained.get(client.mac, -CHAIN_SECONDS) >= CHAIN_SECONDS
+        now = self.clock()
+        if now - self._loaded.get(client.mac, -LOADED_SECONDS) < LOADED_SECONDS:
+            return False
+        if now - self._told.get(client.mac, -FORGET_SECONDS) >= FORGET_SECONDS:
+            self._told[client.mac] = now
+        return now - self._told[client.mac] < TOLD_SECONDS
 
     def _tell(self, client: Client, name: str, detail: str) -> None:
         self.sink(Event("netboot", "dhcp", name, client.mac, detail))

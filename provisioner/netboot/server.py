@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from provisioner.errors import ProvisionerError
+from provisioner.errors import PrivilegeError, ProvisionerError
 from provisioner.model.event import Event, Sink, discard
 from provisioner.netboot import network
 from provisioner.netboot.booter import Booter
@@ -31,6 +31,7 @@ from provisioner.netboot.probe import other_server
 from provisioner.netboot.scripts import render
 from provisioner.netboot.settings import Settings, own_subnet, reload
 from provisioner.netboot.sockets import DhcpPort, TftpPort
+from provisioner.netboot.solicitation import SolicitationPort, open_port
 from provisioner.protocols.dhcp import FullServer, ProxyServer
 from provisioner.protocols.dhcp_pool import Pool
 from provisioner.protocols.tftp import Content, Limits, Text, TftpServer, Transfer, clean_name
@@ -50,7 +51,7 @@ class BootServer:
     sink: Sink = discard
     watch: Path | None = None
     _booter: Booter = field(init=False)
-    _ports: list[DhcpPort | TftpPort] = field(default_factory=list)
+    _ports: list[DhcpPort | TftpPort | SolicitationPort] = field(default_factory=list)
     _pool: Pool | None = None
     _store: LeaseStore | None = None
     _runner: web.AppRunner | None = None
@@ -126,6 +127,7 @@ class BootServer:
         if mode == "full":
             server = FullServer(interface.ip, self._pooled(interface), self._booter.choose)
             self._ports.append(DhcpPort(opened, server.receive, self._leases().save, self.tell))
+            self._bind_solicitation(interface)
         else:
             proxy = ProxyServer(interface.ip, self._booter.choose)
             self._ports.append(DhcpPort(opened, proxy.receive, _no_leases, self.tell))
@@ -134,6 +136,13 @@ class BootServer:
         beside = f" beside the DHCP server {other}" if other else ""
         detail = f"{interface.name} {interface.address}, mode {mode}{beside}"
         self.tell(Event("netboot", "serve", "interface", detail=detail))
+
+    def _bind_solicitation(self, interface: Interface) -> None:
+        try:
+            self._ports.append(open_port(interface.name))
+        except (PrivilegeError, OSError) as error:
+            detail = f"IPv6 router solicitations on {interface.name} stay unanswered, iPXE will wait longer: {error}"
+            self.tell(Event("netboot", "serve", "no-ipv6", detail=detail))
 
     def _bind_tftp(self, interface: Interface) -> None:
         opened = network.udp_socket(self.settings.ports.tftp, interface.name)

@@ -20,6 +20,7 @@ class Client:
 
     ``kind`` is PXEClient, HTTPClient or empty. ``arches`` are the codes of option 93 in the client's order.
     ``ipxe`` is iPXE's version, ``(0,)`` where iPXE does not say one, ``()`` for everything that is not iPXE.
+    ``wants`` are the codes of the options that it asks for.
     """
 
     mac: str
@@ -30,6 +31,7 @@ class Client:
     user_classes: tuple[str, ...] = ()
     ipxe: tuple[int, ...] = ()
     hostname: str = ""
+    wants: frozenset[int] = frozenset()
 
     @property
     def boots(self) -> bool:
@@ -52,6 +54,7 @@ def describe(packet: Packet) -> Client:
         user_classes=classes,
         ipxe=_ipxe(classes, options.get(Option.IPXE, b"")),
         hostname=_text(options.get(Option.HOST_NAME, b"")),
+        wants=frozenset(options.get(Option.PARAMETER_LIST, b"")),
     )
 
 
