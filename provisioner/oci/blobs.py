@@ -55,9 +55,7 @@ class BlobWriter:
             raise DigestError(f"{self._expected.digest} is larger than the {self._expected.size} bytes promised")
         self._hash.update(data)
         with disk_errors(self._path, self._expected.size if self._expected else self.offset):
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest):]
+            _write_all(self._file, data)
         return len(data)
 
     def restart(self) -> None:
@@ -200,12 +198,13 @@ class Blobs:
         """Remove what killed writers left more than ``age`` seconds ago; return the bytes freed."""
         freed = 0
         for path in self._ingest.glob("*"):
-            with suppress(OSError), path.open("rb") as file:
-                status = os.fstat(file.fileno())
+            with suppress(OSError):
+                status = path.stat()
                 if time.time() - status.st_mtime > age:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-                    freed += status.st_size
+                    with path.open("rb") as file:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        path.unlink()
+                        freed += status.st_size
         return freed
 
     def _sweep_once(self) -> None:
@@ -216,9 +215,7 @@ class Blobs:
     def _claim(self, expected: Descriptor | None) -> tuple[IO[bytes], Path, bool]:
         with disk_errors(self._ingest, expected.size if expected else 0):
             if expected is None:
-                handle, name = tempfile.mkstemp(".part", "new-", self._ingest)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                return os.fdopen(handle, "w+b", buffering=0), Path(name), False
+                return *_temporary(self._ingest), False
             path = self._ingest / f"sha256-{expected.hex}.part"
             while True:
                 file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
@@ -318,21 +315,40 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replace a small file in one step: a reader sees the old or the new content, never a part."""
+def write_whole(path: Path, data: bytes, scratch: Path) -> None:
+    """Replace a small file in one step: a reader sees the old or the new content, never a part.
+
+    ``scratch`` is a folder of the same file system that is swept when writers were killed.
+    """
     with disk_errors(path, len(data)):
-        handle, name = tempfile.mkstemp(".tmp", f".{path.name}-", path.parent)
+        file, temporary = _temporary(scratch)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(handle, 0o644)
-                os.fsync(handle)
-            Path(name).replace(path)
+            with file:
+                _write_all(file, data)
+                os.fchmod(file.fileno(), 0o644)
+                os.fsync(file.fileno())
+                temporary.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def _temporary(folder: Path) -> tuple[IO[bytes], Path]:
+    """Make a locked temporary file; one that was swept before it could be locked is made again."""
+    while True:
+        handle, name = tempfile.mkstemp(".part", "new-", folder)
+        file, path = os.fdopen(handle, "w+b", buffering=0), Path(name)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if _same_file(file, path):
+            return file, path
+        file.close()
+
+
+def _write_all(file: IO[bytes], data: bytes | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest):]
 
 
 def _same_file(file: IO[bytes], path: Path) -> bool:

@@ -66,7 +66,7 @@ class Store(Blobs):
         if marker.exists():
             _check_version(marker)
         else:
-            write_whole(marker, documents.compact_json({"imageLayoutVersion": _VERSION}))
+            write_whole(marker, documents.compact_json({"imageLayoutVersion": _VERSION}), self._ingest)
 
     def tag(self, reference: str | Reference, descriptor: Descriptor) -> None:
         """Let ``reference`` name what ``descriptor`` describes; an older meaning is replaced."""
@@ -234,7 +234,7 @@ class Store(Blobs):
 
     def _write_entries(self, entries: list[dict[str, Any]]) -> None:
         raw = {"schemaVersion": 2, "mediaType": INDEX, "manifests": sorted(entries, key=_name)}
-        write_whole(self._index, documents.compact_json(raw))
+        write_whole(self._index, documents.compact_json(raw), self._ingest)
 
 
 def wrong_platform(name: str, wanted: Platform, there: list[Platform | None]) -> PlatformError:

@@ -1,0 +1,1 @@
+"""The images\x27 room."""

@@ -1,0 +1,25 @@
+"""What the tests of this room share: a store of their own and the user's configuration kept out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.oci.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture(autouse=True)
+def no_user_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither read the credentials of whoever runs the tests, nor write to their cache."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DOCKER_CONFIG", "PROVISIONER_MIRROR",
+                 "XDG_CACHE_HOME", "PROVISIONER_CACHE", "DOCKER_HOST"):
+        monkeypatch.delenv(name, raising=False)
