@@ -131,6 +131,8 @@ class Shape:
             return None
         if value is None:
             self.found[path] = "nothing"
+            if self.exact_text and not path:
+                return {}  # to LinuxKit a file that says null is a file that says nothing
             if not any(hint in (Any, object) for hint in hints):
                 self.problem(node, path, f"{spell(path)} has no value", "give one, or leave the key out")
             return None
@@ -169,7 +171,8 @@ class Shape:
         if not isinstance(node, Scalar):
             self.problem(node, path, f"a key of {spell(path)} is no text", "keys are plain words")
             return None
-        if self.exact_text and node.plain and not node.is_merge and not isinstance(parse_plain(node.text), str):
+        value = parse_plain(node.text) if node.plain and not node.tag and not node.is_merge else node.text
+        if self.exact_text and (isinstance(value, bool | float) or value is None):
             self.problem(node, path, f"the key {node.text or 'null'} of {spell(path)} is no text", "put it in quotes")
             return None
         return node.text

@@ -45,9 +45,15 @@ def test_a_scalar_is_what_its_field_wants() -> None:
 
 
 def test_exact_text_keeps_numbers_numbers() -> None:
-    data, made = shape("{text: 1.20, texts: [no, 0777], table: {1: x}}", exact=True)
-    assert data == {"text": 1.2, "texts": ["no", 511], "table": {}}
-    assert [problem.message for problem in made.problems] == ["the key 1 of table is no text"]
+    data, made = shape("{text: 1.20, texts: [no, 0777], table: {1: x, true: y, 1.5: z}}", exact=True)
+    assert data == {"text": 1.2, "texts": ["no", 511], "table": {"1": "x"}}
+    assert [problem.message for problem in made.problems] == [
+        "the key true of table is no text", "the key 1.5 of table is no text"]
+
+
+def test_a_file_that_says_null_says_nothing_only_to_linuxkit() -> None:
+    assert shape("---\n", exact=True)[0] == {}
+    assert shape("---\n")[1].problems[0].message == "the file has no value"
 
 
 def test_free_values_resolve() -> None:
