@@ -94,7 +94,7 @@ def line(event: Event) -> str:
     words = [clock, (event.machine or "-").ljust(17), event.source.ljust(7), event.name]
     words += [str(figures[key]) for key in ("file",) if key in figures and event.source == "tftp"]
     words.append(event.detail)
-    if "bytes" in figures:
+    if figures.get("bytes"):
         rate = figures["bytes"] / max(figures["seconds"], 0.001)
         words.append(f"{human(figures['bytes'])} in {figures['seconds']:.2f} s, {human(int(rate))}/s")
     if figures.get("resent"):

@@ -52,6 +52,7 @@ class Booter:
             return None
         machine = Machine(client.mac, client.uuid, arch=kind.arch, firmware=kind.kind, name=client.hostname)
         if not self.decider.may_boot(machine):
+            self._tell(client, "no-image", self.decider.refusal(machine))
             return None
         if client.ipxe and not self._outdated(client):
             return NetBoot(server, f"{self.url(server)}/boot.ipxe", bios=kind.kind == "bios")

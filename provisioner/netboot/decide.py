@@ -63,6 +63,14 @@ class Decider:
         candidates: list[Choice] = [*choices, *([self.config.default] if self.config.default else [])]
         return any(self._image(choice, machine) is not None for choice in candidates)
 
+    def refusal(self, machine: Machine) -> str:
+        """Say why a machine boots nothing."""
+        choice = self.rule(machine) or self.config.default
+        if choice is None:
+            return "no rule fits it"
+        kernels = {BootImage(self.folder / base).arch() or "?" for _arch, base in choice.bases()}
+        return f"the image that it would get is for {', '.join(sorted(kernels))}, the machine is {machine.arch}"
+
     def reservations(self) -> dict[str, IPv4Address]:
         """Return the addresses kept for machines, by MAC."""
         return {rule.match.mac: rule.address for rule in self.config.machines if rule.address}

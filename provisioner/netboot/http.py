@@ -58,7 +58,7 @@ class BootHttp:
 
     def application(self) -> web.Application:
         """Return the application with all routes; everything else is a quick 404."""
-        app = web.Application(middlewares=[self._quick], client_max_size=0)
+        app = web.Application(middlewares=[self._quick], client_max_size=1024)
         app.router.add_get("/boot.ipxe", self._first)
         app.router.add_get("/autoexec.ipxe", self._autoexec)
         app.router.add_get("/machine.ipxe", self._machine)
@@ -90,7 +90,7 @@ class BootHttp:
         spec = self._booter.decide(machine)
         name = machine.mac or machine.address
         if spec is None:
-            self._tell(request, "nothing", "no rule gives it an image")
+            self._tell(request, "nothing", self._booter.decider.refusal(machine))
             return self._script("ipxe/nothing.ipxe", machine=name)
         self._tell(request, "script", f"{spec.image} by rule {spec.rule}", image=spec.image, rule=spec.rule)
         server = self._server(request)

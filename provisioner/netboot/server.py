@@ -34,7 +34,7 @@ from provisioner.netboot.sockets import DhcpPort, TftpPort
 from provisioner.netboot.solicitation import SolicitationPort, open_port
 from provisioner.protocols.dhcp import FullServer, ProxyServer
 from provisioner.protocols.dhcp_pool import Pool
-from provisioner.protocols.tftp import Content, Limits, Text, TftpServer, Transfer, clean_name
+from provisioner.protocols.tftp import Content, Limits, Opener, Text, TftpServer, Transfer, clean_name
 from provisioner.protocols.tftp_packet import Code, TftpError
 
 _WATCH_SECONDS = 1.0
@@ -176,7 +176,7 @@ class BootServer:
             self._store = LeaseStore(self.settings.leases)
         return self._store
 
-    def _opener(self, interface: Interface) -> Any:
+    def _opener(self, interface: Interface) -> Opener:
         tree = Tree(self.settings.loaders, self.settings.tftp_root)
 
         def opened(name: str, _client: str) -> Content:

@@ -175,7 +175,7 @@ class ProxyServer:
         heard = _event(request, name, _about(client))
         boot = self.choose(client, self.address)
         if boot is None:
-            return [heard, _event(request, "ignored", "no rule gives it an image")]
+            return [heard]
         reply = _boot_reply(request, client, kind, self.address, boot)
         if boot.bios and client.kind == "PXEClient":
             # UEFI gets no option 43: without it firmware asks again on port 4011, which all of it can do, whereas

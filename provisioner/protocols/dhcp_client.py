@@ -48,7 +48,7 @@ def describe(packet: Packet) -> Client:
     return Client(
         mac=packet.mac,
         kind=next((kind for kind in _KINDS if vendor_class.startswith(kind)), ""),
-        uuid=_uuid(options.get(Option.CLIENT_UUID, b""), swapped="iPXE" not in classes),
+        uuid=_uuid(options.get(Option.CLIENT_UUID, b"")),
         arches=tuple(int.from_bytes(codes[at:at + 2], "big") for at in range(0, len(codes) - 1, 2)),
         vendor_class=vendor_class,
         user_classes=classes,
@@ -63,11 +63,11 @@ def _text(value: bytes) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
-def _uuid(value: bytes, *, swapped: bool) -> str:
-    # RFC 4578 section 2.3: type 0 and 16 bytes. Firmware copies SMBIOS's little-endian fields, iPXE sends text order.
+def _uuid(value: bytes) -> str:
+    # RFC 4578 section 2.3: type 0 and 16 bytes, which EDK2 and iPXE take from SMBIOS with its little-endian fields.
     if len(value) != 17 or value[0] != 0 or not any(value[1:]):
         return ""
-    return str(uuid.UUID(bytes_le=value[1:]) if swapped else uuid.UUID(bytes=value[1:]))
+    return str(uuid.UUID(bytes_le=value[1:]))
 
 
 def _user_classes(value: bytes) -> tuple[str, ...]:
