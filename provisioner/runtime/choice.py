@@ -25,10 +25,11 @@ class Choice:
     origins: dict[str, str] = field(default_factory=dict)
 
     def pick(self, name: str, default: Any) -> Any:
-        """Return the field ``name`` of the model; None and empty text mean that a source says nothing."""
+        """Return the field ``name`` of the model; a source whose value is the model's default says nothing."""
+        silence = ImageConfig.model_fields[name].default
         for source, document in ((YAML, self.entry), (LABEL, self.label)):
             value: Any = getattr(document, name)
-            if value is not None and value != "":
+            if value != silence:
                 return self._decided(name, source, value)
         return self._decided(name, DEFAULT, default)
 

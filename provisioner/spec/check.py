@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 from collections.abc import Iterator
 
 from provisioner.errors import Problem
@@ -43,8 +44,8 @@ def _names(spec: ImageSpec) -> Iterator[Problem]:
             yield entry.problem(f"`{entry.name}` cannot name a directory below containers/{section}", "name",
                                 hint="use letters, digits and hyphens")
     for item in spec.files:
-        if ".." in item.path.split("/"):
-            yield item.problem(f"the path {item.path} has a `..`", "path", hint="name the path from the root on")
+        if posixpath.normpath(item.path.lstrip("/")).split("/")[0] == "..":
+            yield item.problem(f"the path {item.path} leads out of the root", "path", hint="leave the `..` out")
 
 
 def _volumes(spec: ImageSpec) -> Iterator[Problem]:

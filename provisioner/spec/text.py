@@ -12,6 +12,10 @@ from provisioner.yamlfile import dump
 def to_data(spec: ImageSpec) -> dict[str, Any]:
     """Return a spec as plain data with the keys of the YAML; what was not said is not in it."""
     data = spec.model_dump(mode="json", by_alias=True, exclude_unset=False, exclude_defaults=True)
+    for section in ("onboot", "onshutdown", "services"):
+        for entry in data.get(section, ()):
+            if entry.get("devices"):
+                entry["devices"] = [{"major": 0, "minor": 0} | device for device in entry["devices"]]
     kept = ("kernel", "init", "volumes", "onboot", "onshutdown", "services", "files", "trust")
     return {key: _bare(data[key]) for key in kept if key in data}
 

@@ -10,6 +10,7 @@ user's home.
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class _Writer:
 
     def entries(self, item: FileEntry) -> tuple[Callable[[], Entry], ...]:
         """Return makers of the file's entries, its missing parents first; none for a file that is not wanted."""
-        path = "/".join(part for part in item.path.split("/") if part not in ("", "."))
+        path = posixpath.normpath("/" + item.path).strip("/")
         mode = parse_octal(item.mode) & 0o7777 if item.mode else 0o700 if item.directory else 0o600
         uid, gid = id_number(item.uid, self.ids), id_number(item.gid, self.ids)
         maker = self._maker(item, path, mode, uid, gid)
@@ -108,7 +109,7 @@ class _Writer:
                 self.problems.append(item.problem(f"cannot read {source}: {error.strerror}", "source",
                                                   hint=f"it is looked for from {Path.cwd()}"))
             return None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(found.st_mode) and str(source) != os.devnull:
             self.problems.append(item.problem(f"{source} is no regular file", "source"))
             return None
         if not os.access(source, os.R_OK):

@@ -49,7 +49,7 @@ def _content(sources: Sources, image: Image) -> Iterator[Entry]:
             archive = f"{entry.path} of {image.reference}"
             yield from tar.read(Decompressed(Chunks(entry.content), archive), archive)
     for path in (wanted.kernel_path, wanted.tar_path):
-        if path and path not in found:
+        if path and (path not in found or path == wanted.kernel_path == wanted.tar_path):
             raise _missing(sources, path, image)
     if wanted.ucode and wanted.ucode not in found:
         sources.sink(Event("build", "warning", "kernel", detail=f"{image.reference} has no file {wanted.ucode}"))

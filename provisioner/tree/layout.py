@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 
 from provisioner.archive.stream import CHUNK, Readable, read_exact
-from provisioner.errors import InputError
+from provisioner.errors import InputError, NotFoundError
 from provisioner.model.oci import INDEX, MANIFEST, Descriptor
 from provisioner.model.platform import Platform
 from provisioner.model.spec import Volume
 from provisioner.model.tree import Entry, Kind, Part
-from provisioner.oci.manifest import DEPTH, INDEXES, LIMIT, parse_index, parse_manifest
+from provisioner.oci.manifest import DEPTH, INDEXES, LIMIT, MANIFESTS, parse_parts
 from provisioner.tree.sources import Sources, ancestors, cache_key, full_name
 
 # As LinuxKit writes them: the text of oci-layout, and an index indented by three spaces.
@@ -58,15 +58,19 @@ def _blobs(sources: Sources, volume: Volume, root: Descriptor, platforms: tuple[
 
     def visit(descriptor: Descriptor, depth: int) -> None:
         if descriptor.media_type in INDEXES and depth:
-            for child in parse_index(_read(sources, descriptor), descriptor):
+            for child in parse_parts(_read(sources, descriptor), descriptor):
                 visit(child, depth - 1)
-        elif descriptor.media_type not in INDEXES:
-            if descriptor.platform:
-                there.append(descriptor.platform)
+        elif descriptor.media_type in MANIFESTS:
+            there.extend([descriptor.platform] if descriptor.platform and not _is_note(descriptor) else [])
             if platforms and not any(descriptor.platform and descriptor.platform.matches(one) for one in platforms):
                 return
-            manifest = parse_manifest(_read(sources, descriptor), descriptor)
-            blobs.update((blob.digest, blob) for blob in (manifest.config, *manifest.layers))
+            try:
+                parts = parse_parts(_read(sources, descriptor), descriptor)
+            except NotFoundError:
+                if not _is_note(descriptor):
+                    raise
+                return  # what is said about an image need not have been fetched with it
+            blobs.update((blob.digest, blob) for blob in parts)
         blobs[descriptor.digest] = descriptor
 
     visit(root, DEPTH)
@@ -76,6 +80,11 @@ def _blobs(sources: Sources, volume: Volume, root: Descriptor, platforms: tuple[
             hint = f"it has {', '.join(map(str, there)) or 'no platform'}"
             raise InputError(problems=[volume.problem(message, "platforms", index, hint=hint)])
     return list(blobs.values())
+
+
+def _is_note(descriptor: Descriptor) -> bool:
+    """Whether this is an attestation about an image: its platform is ``unknown/unknown``."""
+    return bool(descriptor.platform) and descriptor.platform == Platform("unknown", "unknown")
 
 
 def _read(sources: Sources, descriptor: Descriptor) -> bytes:

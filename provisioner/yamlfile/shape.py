@@ -139,7 +139,7 @@ class Shape:
         if not isinstance(value, str) and not node.tag and not self.exact_text and _wants_text(hints):
             value = node.text
         self.found[path] = _describe(value, node)
-        if isinstance(value, float) and value.is_integer() and int in hints and float not in hints:
+        if isinstance(value, float) and value.is_integer() and hints == (int,):
             return int(value)
         return value
 

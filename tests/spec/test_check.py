@@ -32,7 +32,7 @@ def checked(text: str) -> list[str]:
     ("files: [{path: x, contents: y, gid: \"5\"}]", "no container is named `5`"),
     ("services: [{name: ../a, image: x}]", "cannot name a directory"),
     ("services: [{name: '', image: x}]", "cannot name a directory"),
-    ("files: [{path: a/../../b, contents: x}]", "has a `..`"),
+    ("files: [{path: a/../../b, contents: x}]", "leads out of the root"),
 ])
 def test_problems(text: str, said: str) -> None:
     found = checked(text)
