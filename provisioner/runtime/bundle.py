@@ -59,7 +59,7 @@ def bundle(entry: ImageEntry, image: Image, *, ids: Mapping[str, int],
 def label_of(image: Image) -> ImageConfig:
     """Return what the image's label says; an image without one says nothing."""
     text = image.labels.get(CONFIG_LABEL, "")
-    return parse_label(text, file=f"label {CONFIG_LABEL} of {image.reference}") if text else ImageConfig()
+    return parse_label(text, file=f"<label {CONFIG_LABEL} of {image.reference}>") if text else ImageConfig()
 
 
 def id_number(value: str | int | None, ids: Mapping[str, int]) -> int:
@@ -142,9 +142,8 @@ def _at(choice: Choice, names: tuple[str, ...], make: Callable[[], T]) -> T:
     except ValueError as error:
         message, _, hint = str(error).partition("\n")
         given = next((name for name in names if choice.origins.get(name, "default") != "default"), names[0])
-        owner = choice.owner(given)
-        key = ImageConfig.model_fields[given].alias or given
-        found = owner.problem(f"{choice.entry.name}: {key}: {message}", key, hint=hint)
+        key = choice.key(given)
+        found = choice.owner(given).problem(f"{choice.entry.name}: {key}: {message}", key, hint=hint)
         raise InputError(problems=[found]) from error
 
 

@@ -53,6 +53,12 @@ class Choice:
         """Return the document that decided ``name``, for the place of an error."""
         return self.label if self.origins.get(name) == LABEL else self.entry
 
+    def key(self, name: str) -> str:
+        """Return the key that decided ``name`` as spelled in files: ``binds.add`` where the YAML appends."""
+        alias = ImageConfig.model_fields[name].alias or name
+        added = getattr(self.entry, name) is None and getattr(self.entry, f"{name}_add", None)
+        return f"{alias}.add" if added else alias
+
     def _decided(self, name: str, source: str, value: Any) -> Any:
         self.origins[name] = source
         return value

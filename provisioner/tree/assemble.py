@@ -18,15 +18,17 @@ from provisioner.tree.volumes import volumes
 
 
 def assemble(spec: ImageSpec, images: Mapping[str, Image], open_blob: OpenBlob, *, name: str, platform: Platform,
-             roots: Mapping[str, Descriptor] | None = None, sink: Sink = discard) -> ImageTree:
+             roots: Mapping[str, Descriptor] | None = None, sink: Sink = discard,
+             decompress_kernel: bool = False) -> ImageTree:
     """Return the tree of a checked ``spec``.
 
     ``images`` has every reference as written in the YAML, pinned for ``platform``; ``roots`` the top descriptor (the
     index, not one platform's manifest) of each ``format: oci`` volume's reference; ``open_blob`` opens any blob of
-    them and verifies it when it is read to its end. Raises InputError for labels, values and sources that do not fit.
+    them and verifies it when it is read to its end. ``decompress_kernel`` unpacks the kernel that the kernel's file
+    holds compressed, for loaders that cannot. Raises InputError for labels, values and sources that do not fit.
     The parts read their images when they are iterated, each as often as it is iterated.
     """
-    sources = Sources(spec, images, open_blob, roots or {}, sink)
+    sources = Sources(spec, images, open_blob, roots or {}, sink, decompress_kernel)
     parts = [*kernel(sources), *init(sources), *volumes(sources), *containers(sources)]
     parts += files(sources, _known_directories(spec))
     return ImageTree(name, platform, spec.kernel.cmdline if spec.kernel.image else "", tuple(parts))

@@ -15,6 +15,7 @@ from provisioner.model.event import Event
 from provisioner.model.oci import Image
 from provisioner.model.tree import Entry, Kind, Part
 from provisioner.oci.layers import flatten
+from provisioner.tree.decompress import decompressed
 from provisioner.tree.sources import MTIME, Chunks, Sources, cache_key, directory, fixed_part, full_name, generated
 
 
@@ -26,7 +27,8 @@ def kernel(sources: Sources) -> Iterator[Part]:
     image, name = sources.image(wanted.image), full_name(wanted.image)
 
     boot = (directory("boot"), generated("boot/cmdline", wanted.cmdline.encode()))
-    key = cache_key("kernel", image.manifest.digest, wanted.kernel_path, wanted.tar_path, wanted.ucode or "")
+    key = cache_key("kernel", image.manifest.digest, wanted.kernel_path, wanted.tar_path, wanted.ucode or "",
+                    sources.decompress_kernel)
     yield fixed_part("kernel", boot, name, image.manifest.digest)
     yield Part("kernel", lambda: _content(sources, image), name, key, image.manifest.digest)
 
@@ -44,7 +46,9 @@ def _content(sources: Sources, image: Image) -> Iterator[Entry]:
             raise _missing(sources, entry.path, image, entry)
         found.add(entry.path)
         if place := places[entry.path]:
-            yield Entry(place, Kind.FILE, entry.mode, mtime=MTIME, size=entry.size, content=entry.content)
+            made = Entry(place, Kind.FILE, entry.mode, mtime=MTIME, size=entry.size, content=entry.content)
+            unpack = sources.decompress_kernel and entry.path == wanted.kernel_path
+            yield decompressed(made, f"{entry.path} of {image.reference}") if unpack else made
         else:
             archive = f"{entry.path} of {image.reference}"
             yield from tar.read(Decompressed(Chunks(entry.content), archive), archive)

@@ -36,6 +36,7 @@ class Sources:
     open_blob: OpenBlob
     roots: Mapping[str, Descriptor] = field(default_factory=dict)
     sink: Sink = discard
+    decompress_kernel: bool = False
 
     def image(self, reference: str) -> Image:
         """Return the image of a reference of the YAML; raise NotFoundError if it was not resolved."""
