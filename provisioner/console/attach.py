@@ -54,6 +54,13 @@ class Keys:
             yield data[begin:], ""
 
 
+def escape_key(letter: str) -> bytes:
+    """Return the control character of a letter; raise UsageError for anything else."""
+    if len(letter) != 1 or not letter.isascii() or not letter.isalpha():
+        raise UsageError(f"--escape {letter}: not a letter", hint="`a` makes Ctrl-A the escape key")
+    return bytes([ord(letter.lower()) - 0x60])
+
+
 class Attachment:
     """Connects standard input and output to a capture's port.
 
@@ -62,12 +69,10 @@ class Attachment:
     """
 
     def __init__(self, capture: Capture, *, escape: str = "a", show: bool = True, read_only: bool = False) -> None:
-        if len(escape) != 1 or not escape.isascii() or not escape.isalpha():
-            raise UsageError(f"--escape {escape}: not a letter", hint="`a` makes Ctrl-A the escape key")
         self._capture = capture
         self._key = f"Ctrl-{escape.upper()}"
         self._letter = escape.lower()
-        self._keys = Keys(bytes([ord(escape.lower()) - 0x60]))
+        self._keys = Keys(escape_key(escape))
         self._show = show
         self._read_only = read_only
         self._terminal = sys.stdin.isatty()

@@ -7,6 +7,7 @@ must fit and may name ``name``, ``detail`` and further facts. The first pattern 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +28,8 @@ class Pattern(BaseModel):
     """One thing that a console may say.
 
     ``begins`` marks words that come once at a start of the machine: seen again, it has started again. ``prompt``
-    lines have no end. ``repeat`` patterns count each time, others once per boot, stage, name and state. ``trouble``
-    stages stand outside the order of stages.
+    lines have no end. ``repeat`` patterns count each time, others once per boot, stage, name and state. Words that
+    come more than ``most`` times in one boot tell of a loop. ``trouble`` stages stand outside the order of stages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class Pattern(BaseModel):
     begins: bool = False
     prompt: bool = False
     repeat: bool = False
+    most: int = 0
     trouble: bool = False
 
     @model_validator(mode="after")
@@ -92,7 +94,8 @@ class StageMachine:
     """Turns pieces of console output into events for ``sink``.
 
     It emits the stages seen, ``reboot`` when the machine starts again and ``loop`` from the third start on that comes
-    without a settled stage before. ``boot`` counts starts from 1, ``reached`` is the latest stage in order.
+    without a settled stage before, and for what loads itself again and again. ``boot`` counts starts from 1,
+    ``reached`` is the latest stage in order.
     """
 
     def __init__(self, stages: Stages, sink: Sink, *, machine: str = "") -> None:
@@ -105,6 +108,7 @@ class StageMachine:
         self._prompts = [p for p in stages.patterns if p.prompt]
         self._prompted = False
         self._begun: set[Pattern] = set()
+        self._counts: Counter[Pattern] = Counter()
         self._seen: set[tuple[str, str, str]] = set()
         self._unsettled = 0
         self._clock = (0.0, 0.0)
@@ -138,6 +142,10 @@ class StageMachine:
                 self._restart(str(facts.get("name", pattern.name)))
             self._begun.add(pattern)
         name = str(facts.pop("name", pattern.name))
+        if pattern.most:
+            self._counts[pattern] += 1
+            if self._counts[pattern] > pattern.most:
+                self._emit("loop", str(self._counts[pattern]), f"{name} again and again")
         key = (pattern.stage, name, pattern.state)
         if key in self._seen and not pattern.repeat:
             return
@@ -166,6 +174,7 @@ class StageMachine:
         self.reached = ""
         self._seen.clear()
         self._begun.clear()
+        self._counts.clear()
         self._emit("reboot", str(self.boot), f"started again, seen by {by}")
         if self._unsettled + 1 >= LOOP_AFTER:
             self._emit("loop", str(self._unsettled + 1), "starts without coming up")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from provisioner.model.event import Event
 
 COLUMNS = ("STAGE", "NAME", "AT", "TOOK", "DETAIL")
-_POINTS = {"address", "login", "healthy", "reboot", "loop", "power"}
+_POINTS = {"service", "address", "login", "healthy", "reboot", "loop", "power"}
 _TRANSFERS = {"tftp", "http"}
 _IGNORED = {"accel", "log"}
 _MOST_ROWS = 10_000
@@ -76,10 +76,11 @@ class Timeline:
                                     f"{event.name}: {event.detail or detail}" if failed else detail, failed))
 
     def _dhcp(self, event: Event) -> None:
-        """A conversation from discover to acknowledgement is one row."""
-        open_ones = [e for e in self._entries if e.event.stage == "dhcp" and e.event.machine == event.machine]
-        last = open_ones[-1] if open_ones else None
-        if last is None or last.detail.startswith("ack") or (event.name == "discover" and last.end):
+        """A conversation is one row, from the first discover to the last word before another one begins."""
+        last = next((e for e in reversed(self._entries)
+                     if e.event.stage == "dhcp" and e.event.machine == event.machine), None)
+        answered = last is not None and not last.detail.startswith("discover")
+        if last is None or (event.name == "discover" and answered):
             last = _Entry(replace(event, name=event.machine or event.name), event.monotonic)
             self._entries.append(last)
         last.end = event.monotonic
@@ -89,7 +90,7 @@ class Timeline:
         state = event.data.get("state", "")
         if state in ("done", "failed"):
             for entry in reversed(self._entries):
-                if (entry.event.stage, entry.event.name) == (event.stage, event.name) and entry.end is None:
+                if entry.end is None and entry.event.stage == event.stage and event.name in ("", entry.event.name):
                     entry.end, entry.failed = event.monotonic, state == "failed"
                     entry.detail = event.detail or entry.detail
                     return
@@ -105,10 +106,10 @@ class Timeline:
             begin = self._begin if self._begin is not None else entries[0].begin if entries else 0.0
         rows = []
         for number, entry in enumerate(entries):
-            following = next((e.begin for e in entries[number + 1:] if e.event.stage != entry.event.stage), None)
-            end = entry.end if entry.end is not None else following
-            moment = entry.event.stage in _POINTS or entry.event.data.get("state") == "started"
-            took = None if end is None or (moment and entry.end is None) else end - entry.begin
+            end = entry.end
+            if end is None and entry.event.stage not in _POINTS:
+                end = _next_begin(entry, entries[number + 1:])
+            took = None if end is None else end - entry.begin
             rows.append(Row(entry.event.stage, entry.event.name, entry.begin - begin, took, entry.detail,
                             entry.failed))
         return rows
@@ -126,3 +127,9 @@ class Timeline:
         return "\n".join("  ".join(cell.rjust(width) if i in right else cell.ljust(width)
                                    for i, (cell, width) in enumerate(zip(line, widths, strict=True))).rstrip()
                          for line in lines)
+
+
+def _next_begin(entry: _Entry, later: Sequence[_Entry]) -> float | None:
+    """Return when the next stage began; the next step, for steps that come one after the other."""
+    steps = entry.event.stage == "onboot"
+    return next((e.begin for e in later if steps or e.event.stage != entry.event.stage), None)

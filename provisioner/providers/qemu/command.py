@@ -47,7 +47,7 @@ def command(options: MachineOptions, plumbing: Plumbing) -> list[str]:
             "-device", "virtio-rng-pci"]
     if not options.reboot:
         argv += ["-no-reboot"]
-    return [*argv, *_firmware(plumbing.firmware), *_kernel(options), *_disks(options, plumbing.disks),
+    return [*argv, *_firmware(options, plumbing.firmware), *_kernel(options), *_disks(options, plumbing.disks),
             *_network(options, plumbing), *options.extra]
 
 
@@ -56,9 +56,9 @@ def _board(options: MachineOptions) -> str:
     return "q35,graphics=off" if options.arch == "amd64" else "virt"
 
 
-def _firmware(firmware: Firmware | None) -> list[str]:
+def _firmware(options: MachineOptions, firmware: Firmware | None) -> list[str]:
     if firmware is None:
-        return []
+        return ["-bios", str(options.firmware)] if options.firmware else []
     return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={_escape(firmware.code)}",
             "-drive", f"if=pflash,unit=1,format=raw,file={_escape(firmware.variables)}"]
 

@@ -57,6 +57,7 @@ class Machine:
         self._qmp: Qmp | None = None
         self._reader: socket.socket | None = None
         self._seen = 0
+        self._reason = ""
 
     def __enter__(self) -> Self:
         self.start()
@@ -80,7 +81,7 @@ class Machine:
             raise
 
     def _start(self) -> None:
-        for file in (self.options.kernel, self.options.initrd):
+        for file in (self.options.kernel, self.options.initrd, self.options.firmware):
             if file is not None and not file.is_file():
                 raise NotFoundError(f"no file {file}")
         self.accel = accel.choose(self.options)
@@ -93,8 +94,9 @@ class Machine:
         self.ports = {port.guest: port.host for port in ports}
 
     def _wants_uefi(self) -> bool:
-        # There is no other firmware on arm64 that boots from network or disk.
-        return self.options.uefi or (self.options.arch == "arm64" and self.options.boot != "kernel")
+        # QEMU has no other firmware for arm64 that boots from network or disk.
+        bare = self.options.arch == "arm64" and self.options.boot != "kernel" and self.options.firmware is None
+        return self.options.uefi or bare
 
     def _directory(self) -> Path:
         """Return the state directory, locked; a temporary one is removed at the end."""
@@ -261,12 +263,12 @@ class Machine:
     @property
     def reason(self) -> str:
         """Why the machine ended, in QEMU's words (``guest-shutdown``, ``guest-reset``, ``host-qmp-quit``), or «»."""
-        if self._qmp is None:
-            return ""
-        if not self.running:
-            self._qmp.drain()
-        ends = [event["data"].get("reason", "") for event in self._qmp.events if event["event"] == "SHUTDOWN"]
-        return str(ends[-1]) if ends else ""
+        if self._qmp is not None:
+            if not self.running:
+                self._qmp.drain()
+            ends = [event["data"].get("reason", "") for event in self._qmp.events if event["event"] == "SHUTDOWN"]
+            self._reason = str(ends[-1]) if ends else ""
+        return self._reason
 
     def stop(self) -> int | None:
         """End the machine at once, as if its plug were pulled; return QEMU's exit code. May be called again."""
@@ -277,7 +279,7 @@ class Machine:
                     self._quit(self._qmp)
                 code = process.stop(self._child)
             if self._qmp is not None:
-                _ = self.reason
+                self._reason = self.reason
                 self._qmp.close()
                 self._qmp = None
         finally:

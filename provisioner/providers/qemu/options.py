@@ -99,9 +99,9 @@ class MachineOptions:
     ``boot`` is ``kernel`` (direct boot of ``kernel``, ``initrd`` and ``cmdline``), ``net`` (PXE by the firmware or
     the card's ROM) or ``disk``. ``memory`` counts MiB. ``accel`` is ``auto``, ``kvm`` or ``tcg``. ``state`` keeps
     disks, UEFI variables, sockets and QEMU's own log; without it they live in a temporary directory that goes with
-    the machine. ``reboot`` False ends QEMU where the machine would reset. ``enter`` is an argv prefix that puts QEMU
-    into other namespaces (``("ip", "netns", "exec", NAME)``); it must exec, not fork. ``extra`` goes to QEMU as it
-    stands.
+    the machine. ``firmware`` is a file that replaces the board's own (U-Boot, say). ``reboot`` False ends QEMU where
+    the machine would reset. ``enter`` is an argv prefix that puts QEMU into other namespaces (``("ip", "netns",
+    "exec", NAME)``); it must exec, not fork. ``extra`` goes to QEMU as it stands.
     """
 
     boot: Boot = "kernel"
@@ -111,6 +111,7 @@ class MachineOptions:
     name: str = "machine"
     arch: str = field(default_factory=lambda: Platform.host().architecture)
     uefi: bool = False
+    firmware: Path | None = None
     cpus: int = 1
     memory: int = 1024
     accel: str = "auto"
@@ -129,6 +130,8 @@ class MachineOptions:
             raise UsageError(f"cannot run {self.arch} machines", hint="architectures: " + ", ".join(ARCHITECTURES))
         if self.boot == "kernel" and self.kernel is None:
             raise UsageError("direct boot needs a kernel")
+        if self.uefi and self.firmware is not None:
+            raise UsageError("--uefi and a firmware file exclude one another")
         if self.boot == "disk" and not self.disks:
             raise UsageError("boot from disk needs a disk")
         if self.boot == "net" and self.network.kind == "none":
