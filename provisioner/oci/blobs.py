@@ -243,7 +243,7 @@ class Blobs:
         with suppress(FileNotFoundError):
             self.path(descriptor.digest).replace(bad)
         return DigestError(f"the store's copy of {descriptor.digest} is corrupt: {found.message}",
-                           hint=f"it was moved to {bad}; build with --pull, or import the image again")
+                           hint=f"it was moved to {bad}; the next build fetches it anew, an import brings it back")
 
 
 class VerifyingReader(io.RawIOBase):

@@ -66,7 +66,8 @@ class _Pull:
         return _twice(lambda: self._fresh(descriptor))
 
     def _fresh(self, descriptor: Descriptor) -> bytes:
-        self._need(descriptor)
+        if not self._store.has(descriptor.digest):
+            self._bring(descriptor)
         return self._store.read(descriptor)
 
     def _need(self, descriptor: Descriptor) -> None:

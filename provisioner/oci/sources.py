@@ -45,7 +45,7 @@ def fetch(reference: str, platform: Platform, store: Store, *, pull: bool = Fals
     """
     kind, colon, rest = reference.partition(":")
     if colon and kind in _OPENERS:
-        found = _OPENERS[kind](rest, platform, store, sink)
+        found = replace(_OPENERS[kind](rest, platform, store, sink), annotations=())
         _check(found, platform, store, reference)
         return found
     wanted = Reference.parse(reference)
@@ -77,7 +77,7 @@ def _check(found: Descriptor, platform: Platform, store: Store, reference: str) 
 def _in_daemon(wanted: Reference, platform: Platform, store: Store) -> Descriptor | None:
     """Return the daemon's image, or None when it does not have it: then the usual way is gone."""
     try:
-        found = daemon.fetch(wanted, store)
+        found = replace(daemon.fetch(wanted, store), annotations=())
         return found if store.complete(found, platform, wanted.familiar) else None
     except NotFoundError:
         return None

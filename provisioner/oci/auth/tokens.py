@@ -17,7 +17,7 @@ from provisioner.errors import AuthError, NetworkError
 from provisioner.http import Client, Reply, UnauthorizedError, shown
 from provisioner.oci.auth.credentials import Credentials
 
-_SCHEME = re.compile(r"\s*,?\s*([A-Za-z]+)(?:\s+|$)")
+_SCHEME = re.compile(r"\s*,?\s*([A-Za-z]+)(?=[\s,]|$)")
 _PARAMETER = re.compile(r'\s*,?\s*([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _LIMIT = 1 << 20
 
