@@ -60,7 +60,7 @@ def describe(packet: Packet) -> Client:
 
 def _text(value: bytes) -> str:
     text = value.rstrip(b"\0").decode("ascii", "replace")
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
 
 
 def _uuid(value: bytes) -> str:
