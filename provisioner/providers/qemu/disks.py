@@ -26,12 +26,13 @@ def prepare(disk: Disk, number: int, state: Path) -> Disk:
     fresh = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(f"cannot create the disk {path}: {path.parent}: {error.strerror}") from error
+    try:
         process.run(["qemu-img", "create", "-q", "-f", kind, fresh, str(disk.size)])
         fresh.replace(path)
     except process.ProgramError as error:
         raise DeviceError(f"cannot create the disk {path}: {error.stderr.strip()}") from error
-    except OSError as error:
-        raise DeviceError(f"cannot create the disk {path}: {error.strerror}") from error
     finally:
         fresh.unlink(missing_ok=True)
     return Disk(path, disk.size, kind)
