@@ -17,7 +17,8 @@ MAC = "52:54:00:00:00:01"
 
 
 def test_direct_boot_under_emulation() -> None:
-    options = MachineOptions(kernel=Path("k"), initrd=Path("i"), cmdline="console=ttyS0 a,b", arch="amd64", name="a,b")
+    options = MachineOptions(kernel=Path("k"), initrd=Path("i"), cmdline="console=ttyS0 a,b", arch="amd64",
+                             name="a,b")
     plumbing = Plumbing("tcg", MAC, 7, 8, [Disk(Path("d,1.img"), 0, "qcow2")], [Publish(8080, 80)])
     assert command(options, plumbing) == [
         "qemu-system-x86_64", "-S", "-name", "a,,b", *COMMON, "-accel", "tcg,thread=multi",

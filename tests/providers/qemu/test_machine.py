@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from provisioner import process
-from provisioner.errors import NetworkError, NotFoundError, ProvisionerError, RefusedError, ToolMissingError, UsageError
+from provisioner.errors import (
+    NetworkError,
+    NotFoundError,
+    ProvisionerError,
+    RefusedError,
+    ToolMissingError,
+    UsageError,
+)
 from provisioner.model.event import Event
 from provisioner.providers.qemu import Disk, Machine, MachineOptions, Network, Publish
 
@@ -161,7 +168,7 @@ def test_what_is_missing_is_named_before_anything_starts(tmp_path: Path, scratch
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError):
         Machine(MachineOptions())
-    with pytest.raises(NotFoundError, match="no file .*none"):
+    with pytest.raises(NotFoundError, match=r"no file .*none"):
         Machine(MachineOptions(kernel=tmp_path / "none", arch="amd64")).start()
     with pytest.raises(NotFoundError, match="no disk image"):
         Machine(bios(disks=(Disk(tmp_path / "none"),))).start()
