@@ -11,7 +11,8 @@
 
 Patterns are relative to the root: ``*`` and ``?`` stay within one name, ``**`` crosses them, a pattern that names a
 folder keeps all below it. A pattern that matches nothing is an error. Everything below ``files/`` is added at its own
-path: mode 0755 when it starts with ``#!``, else 0644, so that no checkout's permissions matter.
+path: mode 0755 when it starts with ``#!``, else 0644, so that no checkout's permissions matter. ``base: other`` takes
+over another component's recipe and files: what is said here replaces, ``packages`` and ``keep`` add.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ class Recipe(_Model):
     """A component, as its ``component.yml`` says; ``name`` is the folder's."""
 
     summary: str
+    base: str | None = None
     suite: str = "trixie"
     arches: list[Literal["amd64", "arm64", "armhf", "i386", "riscv64", "s390x"]] = ["amd64", "arm64"]
     layout: Literal["merged", "split"] = "merged"
@@ -141,6 +143,13 @@ class Recipe(_Model):
     env: list[str] = []
     workdir: str = "/"
     labels: dict[str, str] = {}
+
+    def over(self, base: Recipe) -> Recipe:
+        """Return ``base`` with what this recipe says in its place, and its ``packages`` and ``keep`` added."""
+        said = self.model_dump(exclude_unset=True, exclude={"base"})
+        for key in ("packages", "keep"):
+            said[key] = [*getattr(base, key), *said.get(key, [])]
+        return Recipe.model_validate(base.model_dump() | said)
 
     def for_arch(self, platform: Platform) -> Recipe:
         """Return the recipe with ``{arch}`` and ``{triplet}`` filled in and ``only`` merged for one architecture."""
@@ -204,7 +213,13 @@ def load_folder(folder: Path) -> Component:
     if not NAME.fullmatch(folder.name):
         raise InputError(f"{folder}: a component's name has lower-case letters, digits, '-' and '.' only")
     recipe = yamlfile.load_file(folder / "component.yml", Recipe)
-    return Component(name=folder.name, folder=folder, recipe=recipe, files=dict(_tree(folder / "files")))
+    files = dict(_tree(folder / "files"))
+    if recipe.base is not None:
+        base = load(recipe.base)
+        if base.recipe.base is not None:
+            raise InputError(f"{folder}: its base {base.name} has a base itself; one step is all there is")
+        recipe, files = recipe.over(base.recipe), base.files | files
+    return Component(name=folder.name, folder=folder, recipe=recipe, files=files)
 
 
 def _tree(root: Path) -> Mapping[str, bytes | str]:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # mount.sh [-device DEVICE | -label LABEL | -uuid UUID] [DEVICE] MOUNTPOINT
 #
-# Mounts a partition of the machine at MOUNTPOINT of the machine: the one named, or the first Linux partition with a
-# file system that is not mounted yet.
+# Mounts a partition of the machine at MOUNTPOINT of the machine: the one named, or the first one with ext4, xfs or
+# btrfs in it that is not mounted yet.
 
 die() { echo "mount: $*" >&2; exit 1; }
 
@@ -39,30 +39,37 @@ mounted() {
 	return 1
 }
 
-# find - prints the partition that was asked for, if it is there.
-find() {
-	if [ "$device" ]; then [ ! -b "$device" ] || echo "$device"; return; fi
-	if [ "$label" ]; then blkid -l -o device -t "LABEL=$label"; return; fi
-	if [ "$uuid" ]; then blkid -l -o device -t "UUID=$uuid"; return; fi
+# try - mounts what was asked for at $target and prints what it was; fails while it is not there.
+try() {
+	case ${device:+device}${label:+label}${uuid:+uuid} in
+	device) [ -b "$device" ] && mount "$device" "$target" && echo "$device"; return ;;
+	label) found=$(findfs "LABEL=$label") && mount "$found" "$target" && echo "$found"; return ;;
+	uuid) found=$(findfs "UUID=$uuid") && mount "$found" "$target" && echo "$found"; return ;;
+	esac
 	for path in /sys/class/block/*/partition; do
 		node=${path%/partition} node=/dev/${node##*/}
 		[ -b "$node" ] && ! mounted "$node" || continue
-		kind=$(blkid -p -o value -s PART_ENTRY_TYPE "$node")
-		case $kind in 0x83 | 0fc63daf-8483-4772-8e79-3d69d8477de4) ;; *) continue ;; esac
-		[ -z "$(blkid -p -o value -s TYPE "$node")" ] || { echo "$node"; return; }
+		for type in ext4 xfs btrfs; do
+			if mount -t $type "$node" "$target" 2>/dev/null; then
+				echo "$node"
+				return
+			fi
+		done
 	done
+	return 1
 }
-
-for _ in 1 2 3 4 5 6 7 8; do
-	found=$(find)
-	[ -z "$found" ] || break
-	sleep 0.5
-done
-[ "$found" ] || die "there is no ${device:-${label:+partition with the label $label}}${uuid:+partition with the UUID \
-$uuid}$([ "$device$label$uuid" ] || echo "Linux partition that is not mounted"); $point stays as it is"
 
 # The machine's root lies at /hostroot, shared, so that what is mounted there shows in the machine and its containers.
 target=$point
 while read -r _ on _; do [ "$on" != /hostroot ] || target=/hostroot$point; done </proc/mounts
-mkdir -p "$target" && mount "$found" "$target" || die "$found cannot be mounted at $point"
-echo "mount: $found at $point"
+mkdir -p "$target" || die "cannot make $point"
+for _ in 1 2 3 4 5 6 7 8; do
+	if found=$(try 2>/run/mount.log); then
+		echo "mount: $found at $point"
+		exit
+	fi
+	sleep 0.5
+done
+cat /run/mount.log >&2
+what=${device:-${label:+the file system with the label $label}${uuid:+the file system with the UUID $uuid}}
+die "${what:-a partition with a Linux file system} cannot be found and mounted; $point stays as it is"

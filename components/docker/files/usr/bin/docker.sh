@@ -2,6 +2,12 @@
 # Prepares the container for dockerd and runs it with the arguments given.
 #
 # DOCKER_RAMDISK (in the image's environment) lets runc start containers where the root may be the initramfs.
+for program in containerd containerd-shim-runc-v2 runc; do
+	command -v $program >/dev/null || {
+		echo "docker: no $program: have it in the image's init list and bind /usr/bin/$program, or use docker-standalone"
+		exit 1
+	}
+done
 rm -rf /run/docker.pid /run/docker/containerd/containerd.pid
 
 # A cgroup with processes can have no children with controllers: where dockerd would put its containers below ours,
