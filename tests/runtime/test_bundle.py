@@ -156,7 +156,7 @@ def test_a_faulty_label_value_that_the_yaml_replaces_does_not_matter() -> None:
 
 
 def test_what_only_the_whole_shows_points_at_the_yaml() -> None:
-    with pytest.raises(InputError, match=r"^f.yml:1:51: app: capabilities.add: no capability is called 'CHOWN'"):
+    with pytest.raises(InputError, match=r"^f.yml:1:52: app: capabilities.add: no capability is called 'CHOWN'"):
         bundled("capabilities.add: [CHOWN]")
 
 
