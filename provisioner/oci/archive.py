@@ -22,7 +22,7 @@ from provisioner.errors import DigestError, InputError
 from provisioner.model.oci import CONFIG, INDEX, LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, MANIFEST, Descriptor
 from provisioner.model.tree import Entry, Kind
 from provisioner.oci import manifest as documents
-from provisioner.oci.layout import IMAGE_NAME, parse_layout_index
+from provisioner.oci.layout import parse_layout_index
 from provisioner.oci.reference import Reference, is_digest
 from provisioner.oci.store import Store
 
@@ -136,7 +136,7 @@ def _docker(content: _Content) -> tuple[Descriptor, ...]:
             named.setdefault(str(Reference.parse(tag)), []).append(manifest)
         if not tags:
             nameless.append(manifest)
-    images = [replace(_joined(content.store, found), annotations=((IMAGE_NAME, tag),))
+    images = [replace(_joined(content.store, found), annotations=documents.names(tag))
               for tag, found in named.items()]
     return tuple(images + nameless)
 

@@ -17,7 +17,6 @@ from provisioner.model.oci import INDEX, Descriptor
 from provisioner.model.platform import Platform
 from provisioner.model.tree import Entry, Kind
 from provisioner.oci import manifest as documents
-from provisioner.oci.layout import IMAGE_NAME, REF_NAME
 from provisioner.oci.reference import Reference
 from provisioner.oci.store import Store
 
@@ -37,7 +36,7 @@ def oci(store: Store, names: Sequence[str], platform: Platform | None) -> Iterat
         wanted = [platform] if platform else store.platforms(top)
         if not any(store.complete(top, each, name) for each in wanted):
             raise NotFoundError(f"the store has not all of {name}", hint="build with it, or import it, first")
-        index.append(replace(top, annotations=((IMAGE_NAME, key), (REF_NAME, key))))
+        index.append(replace(top, annotations=documents.names(key)))
         blobs.update((part.digest, part) for part in store.parts(top))
     yield _small("oci-layout", {"imageLayoutVersion": "1.0.0"})
     yield _small("index.json", {"schemaVersion": 2, "mediaType": INDEX,

@@ -11,8 +11,6 @@ from provisioner.oci import manifest as documents
 from provisioner.oci.blobs import BlobWriter
 from provisioner.oci.reference import Reference
 
-REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"
 _CHUNK = 1 << 18
 
 
@@ -59,7 +57,7 @@ def parse_layout_index(content: bytes, where: str) -> tuple[Descriptor, ...]:
 def names(descriptor: Descriptor) -> tuple[str, ...]:
     """Return what an entry of a layout's index is called: containerd's full name, then the short one."""
     annotations = dict(descriptor.annotations)
-    return tuple(filter(None, (annotations.get(IMAGE_NAME, ""), annotations.get(REF_NAME, ""))))
+    return tuple(filter(None, (annotations.get(documents.IMAGE_NAME, ""), annotations.get(documents.REF_NAME, ""))))
 
 
 def full_name(descriptor: Descriptor) -> str:

@@ -35,6 +35,8 @@ DEPTH = 3  # indexes within indexes
 INDEXES = (INDEX, DOCKER_INDEX)
 MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
 CONFIGS = (CONFIG, DOCKER_CONFIG)
+REF_NAME = "org.opencontainers.image.ref.name"
+IMAGE_NAME = "io.containerd.image.name"
 _FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 LAYERS = (LAYER_TAR, LAYER_GZIP, LAYER_ZSTD, DOCKER_LAYER_GZIP, DOCKER_LAYER_TAR, DOCKER_LAYER_TAR + ".zstd",
           _FOREIGN, _FOREIGN + "+gzip", _FOREIGN + "+zstd",
@@ -162,6 +164,11 @@ def index_json(manifests: Sequence[Descriptor]) -> bytes:
     """Return the bytes of an OCI image index."""
     return compact_json({"schemaVersion": 2, "mediaType": INDEX,
                          "manifests": [descriptor_to_json(manifest) for manifest in manifests]})
+
+
+def names(name: str) -> tuple[tuple[str, str], ...]:
+    """Return the annotations by which containerd and others know an entry of a layout's index."""
+    return ((IMAGE_NAME, name), (REF_NAME, name))
 
 
 def compact_json(raw: object) -> bytes:

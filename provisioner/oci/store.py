@@ -23,8 +23,6 @@ from provisioner.oci import manifest as documents
 from provisioner.oci.blobs import STALE, Blobs, disk_errors, write_whole
 from provisioner.oci.reference import Reference
 
-REF_NAME = "org.opencontainers.image.ref.name"
-IMAGE_NAME = "io.containerd.image.name"
 _VERSION = "1.0.0"
 _PREFERRED_VARIANT = {"arm": "v7", "arm64": "v8"}
 
@@ -74,13 +72,22 @@ class Store(Blobs):
 
     def tag_all(self, named: Mapping[str, Descriptor]) -> None:
         """Tag several at once: all of them or, should the power fail, none."""
-        fresh = {}
-        for reference, descriptor in named.items():
-            key = _key(reference)
-            fresh[key] = replace(descriptor, annotations=((IMAGE_NAME, key), (REF_NAME, key)))
+        keyed = {_key(reference): descriptor for reference, descriptor in named.items()}
         with self.locked(exclusive=True):
-            entries = [entry for entry in self._entries() if _name(entry) not in fresh]
-            self._write_entries(entries + [documents.descriptor_to_json(named) for named in fresh.values()])
+            self._retag(keyed)
+
+    def tag_if(self, reference: str | Reference, descriptor: Descriptor, *, was: Descriptor | None) -> bool:
+        """Tag only while ``reference`` still means ``was`` (None: nothing); return whether that was so.
+
+        For those who make the new meaning from the old one: when it is False, look up and try again.
+        """
+        key = _key(reference)
+        with self.locked(exclusive=True):
+            now = [entry for entry in self._entries() if _name(entry) == key]
+            if (now[0]["digest"] if now else None) != (was.digest if was else None):
+                return False
+            self._retag({key: descriptor})
+            return True
 
     def untag(self, reference: str | Reference) -> bool:
         """Forget a reference (its content stays until pruned); return whether it was there."""
@@ -232,6 +239,12 @@ class Store(Blobs):
                               hint="remove it; the images are fetched or imported anew") from error
         return [entry for entry in entries if isinstance(entry, dict)]
 
+    def _retag(self, keyed: Mapping[str, Descriptor]) -> None:
+        kept = [entry for entry in self._entries() if _name(entry) not in keyed]
+        self._write_entries(kept + [
+            documents.descriptor_to_json(replace(descriptor, annotations=documents.names(key)))
+            for key, descriptor in keyed.items()])
+
     def _write_entries(self, entries: list[dict[str, Any]]) -> None:
         raw = {"schemaVersion": 2, "mediaType": INDEX, "manifests": sorted(entries, key=_name)}
         write_whole(self._index, documents.compact_json(raw), self._ingest)
@@ -256,7 +269,7 @@ def _key(reference: str | Reference) -> str:
 
 def _name(entry: dict[str, Any]) -> str:
     annotations = entry.get("annotations") or {}
-    return str(annotations.get(IMAGE_NAME) or annotations.get(REF_NAME) or "")
+    return str(annotations.get(documents.IMAGE_NAME) or annotations.get(documents.REF_NAME) or "")
 
 
 def _check_owner(root: Path) -> None:

@@ -258,6 +258,16 @@ def test_many_taggers_lose_nothing(store: Store) -> None:
     assert len(store.references()) == 40
 
 
+def test_making_a_new_meaning_from_the_old_one(store: Store) -> None:
+    one, two = store.put(b"{}", MANIFEST), store.put(b"{} ", MANIFEST)
+    assert store.tag_if("x", one, was=None)
+    assert not store.tag_if("x", two, was=None)
+    assert store.lookup("x") == one
+    assert store.tag_if("x", two, was=one)
+    assert not store.tag_if("x", one, was=one)
+    assert store.lookup("x") == two
+
+
 def test_a_store_others_may_write_to_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "open"
     root.mkdir()
