@@ -97,6 +97,6 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 [ -b "$node" ] || die "the partition of $device does not show"
 
-mke2fs -q -F -t "$type" ${label:+-L "$label"} "$node" || die "mke2fs could not make $type on $node"
+/usr/sbin/mke2fs -q -F -t "$type" ${label:+-L "$label"} "$node" || die "mke2fs could not make $type on $node"
 sync
 echo "format: $node has $type${label:+ and the label $label}"
