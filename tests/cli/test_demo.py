@@ -47,11 +47,11 @@ def test_it_starts_again_with_what_it_built(monkeypatch: pytest.MonkeyPatch, tmp
     built: list[Any] = []
     monkeypatch.setenv("PROVISIONER_CACHE", str(tmp_path))
     monkeypatch.setattr(process, "become", become)
-    monkeypatch.setattr(provisioner.build, "build", lambda files, *_args, **_kwargs: built.append(files))
+    monkeypatch.setattr(provisioner.build, "build", lambda _spec, options: built.append(options))
     monkeypatch.setattr(demo, "_loaders", lambda _output: {})
     monkeypatch.setattr(sys, "argv", ["provisioner", "--json", "demo", "--keep"])
     with pytest.raises(BecameError) as caught:
         invoke("--keep")
-    assert Path(built[0][0]).name == "docker.yml"
+    assert (built[0].name, str(built[0].platforms[0])) == ("docker", "linux/amd64")
     assert caught.value.args[3:] == ("--json", "demo", "--keep", "--probe", "2375/info", "--publish", "2375:2375",
                                      "--image", str(tmp_path / "demo/docker"))
