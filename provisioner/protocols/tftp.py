@@ -80,16 +80,21 @@ class RoundTrip:
         return self._smooth
 
     def sample(self, seconds: float) -> None:
-        """Take a measurement of something sent once only (Karn's rule is the caller's)."""
+        """Take a measurement of something that was sent once."""
         if self._smooth:
             self._spread += (abs(self._smooth - seconds) - self._spread) / 4
             self._smooth += (seconds - self._smooth) / 8
         else:
             self._smooth, self._spread = seconds, seconds / 2
-        self.timeout = min(self.ceiling, max(self.floor, self._smooth + 4 * self._spread))
+        self.settle()
+
+    def settle(self) -> None:
+        """Undo the doubling, if the round trip is known."""
+        if self._smooth:
+            self.timeout = min(self.ceiling, max(self.floor, self._smooth + 4 * self._spread))
 
     def back_off(self) -> None:
-        """Double the timeout; it stays so until the next sample."""
+        """Double the timeout."""
         self.timeout = min(self.ceiling, self.timeout * 2)
 
 
@@ -113,6 +118,8 @@ class Transfer:
     _confirmed: bool = False  # whether the peer has answered at all
     _clean: bool = True  # whether nothing of what is outstanding was sent twice
     _sent: float = 0.0
+    _first: float = 0.0  # when what is outstanding was sent for the first time
+    _doubt: float = 0.0  # how long the last thing sent twice took since then
     _progress: float = 0.0
     _tries: int = 0
 
@@ -184,8 +191,7 @@ class Transfer:
             return []  # of a block not outstanding: old, or nonsense
         if ahead == 0 and not opening:
             return self._stalled(now)
-        if self._clean and self._base - 1 + ahead == self._top:
-            self._trip.sample(max(now - self._sent, 1e-6))
+        self._measure(now, whole=self._base - 1 + ahead == self._top)
         self._confirmed = True
         self._base += ahead
         # An ACK inside the window says that the next block was lost (RFC 7440 section 4): go on from there.
@@ -197,11 +203,23 @@ class Transfer:
         self._top = self._base - 1
         return self._send(now)
 
+    def _measure(self, now: float, *, whole: bool) -> None:
+        """Learn the round trip (Karn's rule: not from what was sent twice, unless the peer shows which it got)."""
+        self._doubt = now - self._first if whole and not self._clean else 0.0
+        if whole and self._clean:
+            self._trip.sample(max(now - self._sent, 1e-6))
+        else:
+            self._trip.settle()
+
     def _stalled(self, now: float) -> list[Command]:
         """Take an ACK of what was acknowledged before. In lock-step it means nothing and must not be answered.
 
-        In a window it may say that the window's first block was lost; once per round trip that is believed.
+        In a window it may say that the window's first block was lost; once per round trip that is believed. If what
+        it acknowledges was sent twice, both have arrived: the first was slow, not lost, and so is the round trip.
         """
+        if self._doubt:
+            self._trip.sample(self._doubt)
+            self._doubt = 0.0
         if self.window == 1 or self._top < self._base or now - self._sent < max(self._trip.smooth, 0.001):
             return []
         self._top = self._base - 1
@@ -212,6 +230,8 @@ class Transfer:
         if again:
             self._clean = False
             self.resent += 1
+        else:
+            self._first = now
         if self._granted and not self._confirmed:
             return [Send(oack_packet(self._granted), *self.peer)]
         blocks = self.window if self._confirmed else 1

@@ -35,6 +35,7 @@ class Client:
     failed: str = ""
     last: bytes = b""
     complained: int = 0
+    heard: int = 0
 
     def start(self) -> bytes:
         self.last = write_request(self.name, self.options)
@@ -64,11 +65,13 @@ class Client:
             behind = (self.expected - 1 - number) & 0xFFFF
             if self.window == 1:
                 return ack_packet(number) if behind < 2 else None  # RFC 1123: acknowledge what comes again
-            if self.complained == self.expected:
-                return None  # RFC 7440 section 4: once per gap
+            again, self.heard = number <= self.heard, number
+            if self.complained == self.expected and not again:
+                return None  # RFC 7440 section 4: once per gap, and once more when the server has gone back
             self.complained = self.expected
             self.unacknowledged = 0
             return self.acknowledge()
+        self.heard = number
         if self.done:
             return ack_packet(number)
         self.got += payload
