@@ -21,6 +21,7 @@ from typing import IO, Any, NoReturn
 from provisioner.errors import ProvisionerError, ToolMissingError
 
 PACKAGES: dict[str, str] = {
+    "apt-config": "apt",
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "depmod": "kmod",

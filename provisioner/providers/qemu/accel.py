@@ -50,7 +50,7 @@ def choose(options: MachineOptions) -> Accel:
     """Return how to run the machine: the option, ``PROVISIONER_ACCEL``, or what the probe finds."""
     wanted = options.accel
     if wanted == "auto":
-        wanted = os.environ.get("PROVISIONER_ACCEL", "auto")
+        wanted = os.environ.get("PROVISIONER_ACCEL") or "auto"
     if wanted in ("kvm", "tcg"):
         return Accel(wanted, "as asked for")
     if wanted != "auto":

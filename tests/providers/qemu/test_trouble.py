@@ -16,7 +16,8 @@ BRIDGE = MachineOptions(kernel=Path("k"), network=Network("bridge", "br7"))
 
 @pytest.mark.parametrize(("words", "options", "kind", "message", "hint"), [
     ("qemu-system-x86_64: -netdev user,id=net0,hostfwd=tcp:127.0.0.1:2375-:2375: Could not set up host forwarding "
-     "rule 'tcp:127.0.0.1:2375-:2375'", TAP, NetworkError, "port 2375/tcp of 127.0.0.1 is taken", "0 for any free one"),
+     "rule 'tcp:127.0.0.1:2375-:2375'", TAP, NetworkError, "port 2375/tcp of 127.0.0.1 is taken",
+     "0 for any free one"),
     ("qemu-system-x86_64: -netdev tap,id=net0,ifname=tap0,script=no,downscript=no: could not configure /dev/net/tun "
      "(tap0): Operation not permitted", TAP, PrivilegeError, "cannot connect the machine to tap0", "CAP_NET_ADMIN"),
     ("failed to parse default acl file `/etc/qemu/bridge.conf'\nqemu-system-x86_64: -netdev bridge,id=net0,br=br7: "
