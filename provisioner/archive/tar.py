@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from provisioner.archive.stream import CHUNK, LIMITS, Limits, Readable, drain, read_exact
@@ -29,16 +29,22 @@ _UNREADABLE = {b"S": "a sparse file (GNU format)", b"D": "a directory dump of an
 _XATTR = "SCHILY.xattr."
 _XATTR_LIBARCHIVE = "LIBARCHIVE.xattr."
 _HARMLESS_GLOBAL = {"comment"}
+Observer = Callable[[str, Mapping[str, str]], None]
 
 
-def read(stream: Readable, name: str, *, limits: Limits = LIMITS) -> Iterator[Entry]:
+def _look_away(_path: str, _records: Mapping[str, str]) -> None:
+    """Be the observer of those who do not need the records."""
+
+
+def read(stream: Readable, name: str, *, limits: Limits = LIMITS, observe: Observer = _look_away) -> Iterator[Entry]:
     """Yield every entry of an uncompressed tar in its order, then read the stream to its end.
 
-    ``name`` is what errors call the archive. Paths come cleaned (no leading ``./``, no trailing slash); the root
-    itself is left out. A file's content is valid until the next entry is asked for; what was not read is skipped.
-    Raises InputError for a broken archive and RefusedError for one that asks for what it must not.
+    ``name`` is what errors call the archive; ``observe`` is shown each entry's path and PAX records before it comes.
+    Paths come cleaned (no leading ``./``, no trailing slash); the root itself is left out. A file's content is valid
+    until the next entry is asked for; what was not read is skipped. Raises InputError for a broken archive and
+    RefusedError for one that asks for what it must not.
     """
-    return iter(_Reader(stream, name, limits))
+    return iter(_Reader(stream, name, limits, observe))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,11 @@ class _Header:
 
 
 class _Reader:
-    def __init__(self, stream: Readable, name: str, limits: Limits) -> None:
+    def __init__(self, stream: Readable, name: str, limits: Limits, observe: Observer) -> None:
         self._stream = stream
         self._name = name
         self._limits = limits
+        self._observe = observe
         self._left = 0
         self._padding = 0
         self._count = 0
@@ -165,6 +172,7 @@ class _Reader:
         uid, gid = self._integer(records, "uid", header.uid), self._integer(records, "gid", header.gid)
         if not (0 <= uid < 1 << 32 and 0 <= gid < 1 << 32):
             raise self._broken(f"{path}: owner {uid}:{gid} is out of range")
+        self._observe(path, records)
         return Entry(path, kind, header.mode, uid, gid, self._mtime(records, header.mtime), size,
                      self._target(kind, _raw(records.get("linkpath"), long.get(b"K"), header.link), path),
                      self._device(kind, header, path), self._xattrs(records, path),
