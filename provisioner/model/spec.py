@@ -29,8 +29,6 @@ def _checked(text: str, parse: Callable[[str], object]) -> str:
 
 
 def _capabilities(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(names) > 1 and names[0].lower() == "all":
-        raise ValueError("'all' must stand alone in its list")
     capability_set(names)
     return names
 
@@ -135,7 +133,7 @@ class Cpu(Document):
 class Pids(Document):
     """The largest number of processes."""
 
-    limit: Int64 = 0
+    limit: Int64 | None = None
 
 
 class WeightDevice(Document):
@@ -178,7 +176,7 @@ class InterfacePriority(Document):
     """Priority of traffic of one interface."""
 
     name: str = ""
-    priority: UInt32 = 0
+    priority: UInt32 | None = None
 
 
 class Network(Document):

@@ -84,13 +84,10 @@ def _limit(text: str) -> int:
 
 
 def capability_set(names: Sequence[str]) -> tuple[str, ...]:
-    """Expand ``[all]`` and ``[none]`` and check the names; doubles are dropped, the order is kept.
-
-    The list ``[all, CAP_X]``, which only a label ``all`` with ``capabilities.add`` can make, is all of them.
-    """
+    """Expand ``[all]`` and ``[none]`` and check the names; doubles are dropped, the order is kept."""
     if len(names) == 1 and names[0].lower() == "none":
         return ()
-    if names and names[0].lower() == "all" and (len(names) == 1 or set(names[1:]) <= set(CAPABILITIES)):
+    if len(names) == 1 and names[0].lower() == "all":
         return CAPABILITIES
     for name in names:
         if name not in CAPABILITIES:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from provisioner.errors import InputError
 from provisioner.model.oci import CONFIG_LABEL, Image
 from provisioner.model.spec import ImageConfig, ImageEntry
-from provisioner.model.values import capability_set, parse_rlimit
-from provisioner.runtime.choice import Choice
+from provisioner.model.values import CAPABILITIES, capability_set, parse_rlimit
+from provisioner.runtime.choice import ADDED, Choice
 from provisioner.runtime.mounts import mounts
 from provisioner.runtime.resources import devices, mappings, resources
 from provisioner.runtime.start import runtime
@@ -101,11 +101,20 @@ def _user(choice: Choice, ids: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _capabilities(choice: Choice) -> dict[str, Any]:
-    effective = _at(choice, ("capabilities",), lambda: capability_set(choice.pick_list("capabilities")))
+    effective = _at(choice, ("capabilities",), lambda: _effective(choice))
     ambient = _at(choice, ("ambient",), lambda: capability_set(choice.pick("ambient", ())))
     bounding = sorted({*effective, *ambient})
     return _given(bounding=bounding, effective=list(effective), inheritable=bounding, permitted=bounding,
                   ambient=list(ambient))
+
+
+def _effective(choice: Choice) -> tuple[str, ...]:
+    """Return the effective set. To add to a label's ``[all]`` is no fault, as it is for LinuxKit; it is all."""
+    names = choice.pick_list("capabilities")
+    if len(names) > 1 and choice.origins["capabilities"] == ADDED and names[0].lower() == "all":
+        capability_set(names[1:])
+        return CAPABILITIES
+    return capability_set(names)
 
 
 def _linux(choice: Choice) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from provisioner.model.document import Document
 from provisioner.model.spec import ImageConfig, ImageEntry
 
 YAML, LABEL, IMAGE, DEFAULT = "yaml", "label", "image", "default"
+ADDED = "label+yaml"
 
 
 @dataclass(slots=True)
@@ -45,8 +46,8 @@ class Choice:
         added: tuple[str, ...] | None = getattr(self.entry, f"{name}_add")
         chosen: tuple[str, ...] = self.pick(name, ())
         if getattr(self.entry, name) is None and added:
-            self.origins[name] = f"{self.origins[name]}+{YAML}" if chosen else YAML
-            return tuple(dict.fromkeys(chosen + added))
+            self.origins[name] = ADDED if chosen else YAML
+            return chosen + added
         return chosen
 
     def owner(self, name: str) -> Document:

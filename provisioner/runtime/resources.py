@@ -44,7 +44,7 @@ def resources(given: Resources | None, rules: list[dict[str, Any]]) -> dict[str,
         if part is not None:
             made[key] = _said(part.model_dump(by_alias=True))
     if given.pids is not None:
-        made["pids"] = {"limit": given.pids.limit}
+        made["pids"] = {"limit": given.pids.limit or 0}
     if given.blockio is not None:
         made["blockIO"] = _block_io(given.blockio)
     made["hugepageLimits"] = [{"pageSize": page_size(limit), "limit": limit.limit} for limit in given.hugepage_limits]
@@ -80,5 +80,5 @@ def _block_io(given: BlockIO) -> dict[str, Any]:
 def _network(given: Network) -> dict[str, Any]:
     made: dict[str, Any] = {} if given.class_id is None else {"classID": given.class_id}
     if given.priorities:
-        made["priorities"] = [{"name": one.name, "priority": one.priority} for one in given.priorities]
+        made["priorities"] = [{"name": one.name, "priority": one.priority or 0} for one in given.priorities]
     return made

@@ -104,6 +104,12 @@ def test_add_to_a_label_that_has_all_is_all() -> None:
     assert made.config["process"]["capabilities"]["effective"] == list(CAPABILITIES)
 
 
+@pytest.mark.parametrize("text", ["all, CAP_CHOWN", "all, all", "none, none", "CAP_CHOWN, all"])
+def test_all_and_none_stand_alone_in_what_is_added(text: str) -> None:
+    with pytest.raises(InputError, match="must stand alone in its list"):
+        bundled(f"capabilities.add: [{text}]")
+
+
 def test_added_capabilities_come_once() -> None:
     made = bundled("capabilities.add: [CAP_KILL, CAP_CHOWN]", {"capabilities": ["CAP_CHOWN"]})
     assert made.config["process"]["capabilities"]["effective"] == ["CAP_CHOWN", "CAP_KILL"]
