@@ -6,6 +6,7 @@ overrides the image's label, no ``binds`` at all keeps it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
@@ -33,6 +34,12 @@ def _capabilities(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _volume_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_-]+", name):
+        raise ValueError(f"a volume's name has lower-case letters, digits, - and _ only, unlike {name!r}")
+    return name
+
+
 Int64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 UInt64 = Annotated[int, Field(ge=0, lt=1 << 64)]
 UInt32 = Annotated[int, Field(ge=0, lt=1 << 32)]
@@ -43,6 +50,7 @@ BindText = Annotated[str, AfterValidator(lambda text: _checked(text, parse_bind)
 TmpfsText = Annotated[str, AfterValidator(lambda text: _checked(text, parse_tmpfs))]
 RlimitText = Annotated[str, AfterValidator(lambda text: _checked(text, parse_rlimit))]
 OctalText = Annotated[str, AfterValidator(lambda text: text and _checked(text, parse_octal))]
+VolumeName = Annotated[str, AfterValidator(_volume_name)]
 CapabilityNames = Annotated[tuple[str, ...], AfterValidator(_capabilities)]
 
 
@@ -312,7 +320,7 @@ class Kernel(Document):
 class Volume(Document):
     """A named volume: blank, with an image's files, or with an image as an OCI layout."""
 
-    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    name: VolumeName
     image: str = ""
     readonly: bool = False
     format: Literal["oci", "filesystem"] = "filesystem"

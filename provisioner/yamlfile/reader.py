@@ -23,6 +23,8 @@ _WANTED = {
     "frozen_set_type": "a list", "dict_type": "a mapping", "model_type": "a mapping",
     "path_type": "a path", "mapping_type": "a mapping", "int_parsing_size": "a whole number of at most 64 bits",
 }
+_BOUNDS = {"greater_than_equal": ("at least", "ge"), "greater_than": ("more than", "gt"),
+           "less_than_equal": ("at most", "le"), "less_than": ("less than", "lt")}
 
 
 def load_file(path: FilePath, model: type[M], *, exact_text: bool = False) -> M:
@@ -142,12 +144,14 @@ def _told(item: Any) -> tuple[str, str]:
         words = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         near = difflib.get_close_matches(str(item["input"]), words, 1)
         return f"must be {context['expected']}, not {item['input']!r}", f"did you mean {near[0]}?" if near else ""
+    if bound := _BOUNDS.get(item["type"]):
+        return f"must be {bound[0]} {context[bound[1]]}, not {item['input']}", ""
     return item["msg"][:1].lower() + item["msg"][1:], ""
 
 
 def _quoting(wanted: list[str], path: Path, shape: Shape) -> str:
     found = shape.found[path]
-    if "text" in wanted and found.startswith(("the number", "the boolean")):
+    if "text" in wanted and "a whole number" not in wanted and found.startswith(("the number", "the boolean")):
         return "put it in quotes"
     if "true or false" in wanted and found.startswith("the text"):
         return "write true or false without quotes"
