@@ -2,8 +2,8 @@
 
 An archive with ``index.json`` is a layout (image-spec 1.1, image-layout.md; Docker 25 and newer, containerd, skopeo,
 LinuxKit write it). Otherwise ``manifest.json`` lists images (moby, image/spec): configs, layers and tags; of those
-an OCI manifest is made, after each layer has been held against the config's ``diff_ids``. Several platforms under
-one tag become an index. The archive itself may be compressed.
+an OCI manifest is made, after each layer has been held against the config's ``diff_ids``, and an index over the
+platforms that share a tag. The archive itself may be compressed.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def _docker(content: _Content) -> tuple[Descriptor, ...]:
         for tag in tags:
             named.setdefault(str(Reference.parse(tag)), []).append(manifest)
         if not tags:
-            nameless.append(manifest)
-    images = [replace(_joined(content.store, found), annotations=documents.names(tag))
+            nameless.append(_index(content.store, [manifest]))
+    images = [replace(_index(content.store, found), annotations=documents.names(tag))
               for tag, found in named.items()]
     return tuple(images + nameless)
 
@@ -178,10 +178,9 @@ def _layer(content: _Content, path: str, diff_id: str) -> Descriptor:
     return replace(blob, media_type=_LAYER_TYPES[plain.method])
 
 
-def _joined(store: Store, manifests: Iterable[Descriptor]) -> Descriptor:
-    """Return the one manifest, or an index over several platforms'."""
-    distinct = list(dict.fromkeys(manifests))
-    return distinct[0] if len(distinct) == 1 else store.put(documents.index_json(distinct), INDEX)
+def _index(store: Store, manifests: Iterable[Descriptor]) -> Descriptor:
+    """Return an index that says which platforms the images are for."""
+    return store.put(documents.index_json(list(dict.fromkeys(manifests))), INDEX)
 
 
 def _texts(raw: object, where: str) -> list[str]:

@@ -34,7 +34,7 @@ def oci(store: Store, names: Sequence[str], platform: Platform | None) -> Iterat
         key, found = _find(store, name)
         top = store.select(found, platform, name) if platform else found
         wanted = [platform] if platform else store.platforms(top)
-        if not any(store.complete(top, each, name) for each in wanted):
+        if not any(store.complete(top, each, name, strict=platform is not None) for each in wanted):
             raise NotFoundError(f"the store has not all of {name}", hint="build with it, or import it, first")
         index.append(replace(top, annotations=documents.names(key)))
         blobs.update((part.digest, part) for part in store.parts(top))
@@ -56,7 +56,7 @@ def docker(store: Store, names: Sequence[str], platform: Platform | None) -> Ite
     blobs: dict[str, Descriptor] = {}
     for name in names:
         key, found = _find(store, name)
-        image = store.image(found, platform or _default(store, found), name)
+        image = store.image(found, platform or _default(store, found), name, strict=True)
         config = documents.parse_manifest(store.read(image.manifest), image.manifest).config
         layers = [(f"{layer.hex}.tar", layer) for layer in image.layers]
         blobs.update({f"{config.hex}.json": config, **dict(layers)})

@@ -54,6 +54,7 @@ def fetch(reference: str, platform: Platform, store: Store, *, pull: bool = Fals
     if not pull:
         kept = store.lookup(wanted)
         if kept is not None and _complete(kept, platform, store, wanted):
+            _warn_of_another(kept, platform, store, wanted, sink)
             return kept
         if kept is not None:  # another platform of it was fetched before: stay with that very version
             wanted = replace(wanted, digest=kept.digest)
@@ -69,8 +70,17 @@ def _complete(kept: Descriptor, platform: Platform, store: Store, wanted: Refere
         return False  # it is in quarantine now, and fetched anew
 
 
+def _warn_of_another(kept: Descriptor, platform: Platform, store: Store, wanted: Reference, sink: Sink) -> None:
+    """Say aloud that an image the user brought in, and that stands alone, is for another platform."""
+    actual = store.image(kept, platform).platform
+    if not actual.matches(platform):
+        sink(Event("oci", "warning", str(wanted), time=time.time(), monotonic=time.monotonic(),
+                   detail=f"{wanted.familiar} is for {actual} and is used for {platform} all the same: it came "
+                   "without an index that lists platforms"))
+
+
 def _check(found: Descriptor, platform: Platform, store: Store, reference: str) -> None:
-    if not store.complete(found, platform, reference):
+    if not store.complete(found, platform, reference, strict=True):
         raise NotFoundError(f"{reference} is not complete for {platform}")
 
 
@@ -78,7 +88,7 @@ def _in_daemon(wanted: Reference, platform: Platform, store: Store) -> Descripto
     """Return the daemon's image, or None when it does not have it: then the usual way is gone."""
     try:
         found = replace(daemon.fetch(wanted, store), annotations=())
-        return found if store.complete(found, platform, wanted.familiar) else None
+        return found if store.complete(found, platform, wanted.familiar, strict=True) else None
     except NotFoundError:
         return None
 

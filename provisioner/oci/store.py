@@ -129,9 +129,12 @@ class Store(Blobs):
             raise wrong_platform(reference or descriptor.digest, platform, [leaf.platform for leaf in leaves])
         return min(fitting, key=lambda leaf: _fitness(leaf.platform, platform))
 
-    def image(self, descriptor: Descriptor, platform: Platform, reference: str = "") -> Image:
+    def image(self, descriptor: Descriptor, platform: Platform, reference: str = "", *,
+              strict: bool = False) -> Image:
         """Resolve a manifest or index to the image for ``platform``; only manifests and config are read.
 
+        A manifest that stands alone, without an index that says what it is for, is taken as it is, as LinuxKit
+        does; the image's ``platform`` is the true one, and with ``strict`` another than was asked for is an error.
         Every blob of the image gets a new grace period. Raises PlatformError, NotFoundError when manifest or config
         are not in the store, ManifestError and DigestError.
         """
@@ -139,16 +142,17 @@ class Store(Blobs):
         parsed = documents.parse_manifest(self.read(chosen), chosen)
         config = documents.parse_config(self.read(parsed.config), parsed.config.digest)
         actual = documents.config_platform(config) or chosen.platform or platform
-        if not actual.matches(platform):
+        if not actual.matches(platform) and (strict or chosen is not descriptor):
             raise wrong_platform(reference or chosen.digest, platform, [actual])
         for part in (descriptor, chosen, parsed.config, *parsed.layers):
             self.has(part.digest)
         return Image(reference or chosen.digest, actual, chosen, parsed.layers, config)
 
-    def complete(self, descriptor: Descriptor, platform: Platform, reference: str = "") -> bool:
+    def complete(self, descriptor: Descriptor, platform: Platform, reference: str = "", *,
+                 strict: bool = False) -> bool:
         """Whether all of the image for ``platform`` is there; raises PlatformError as ``image`` does."""
         try:
-            image = self.image(descriptor, platform, reference)
+            image = self.image(descriptor, platform, reference, strict=strict)
         except PlatformError:
             raise
         except NotFoundError:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import InputError, NetworkError, NotFoundError
+from provisioner.model.event import Event
 from provisioner.model.platform import Platform
+from provisioner.oci.archive import ingest
+from provisioner.oci.layout import named_images
 from provisioner.oci.sources import fetch
 from provisioner.oci.store import PlatformError, Store
 from tests.fakes.faults import Answer, serving
@@ -21,9 +24,8 @@ AMD64, ARM64 = Platform("amd64"), Platform("arm64")
 
 def tagged(store: Store) -> Store:
     made = Images()
-    made.name(made.manifest("amd64", [layer("x")]), "docker.io/acme/x:1")
-    from provisioner.oci.archive import ingest
-    from provisioner.oci.layout import named_images
+    made.name(made.index([made.manifest("amd64", [layer("x")])]), "docker.io/acme/x:1")
+    made.name(made.manifest("amd64", [layer("x")], docker=True), "docker.io/acme/alone:1")
     path = made.archive(store.root.parent / "x.tar")
     with path.open("rb") as file:
         store.tag_all(named_images(ingest(file, store, "x.tar"), "", "x.tar"))
@@ -38,6 +40,17 @@ def test_the_wrong_platform_of_it_says_so_without_asking(store: Store) -> None:
     with pytest.raises(PlatformError, match=r"acme/x:1 has no image for linux/arm64; it has linux/amd64") as caught:
         fetch("acme/x:1", ARM64, tagged(store))
     assert "--pull" in caught.value.hint
+
+
+def test_an_imported_image_that_stands_alone_is_used_with_a_warning(store: Store) -> None:
+    events: list[Event] = []
+    tagged(store)
+    fetch("acme/alone:1", AMD64, store, sink=events.append)
+    assert events == []
+    found = fetch("acme/alone:1", ARM64, store, sink=events.append)
+    assert store.image(found, ARM64).platform == AMD64
+    assert [event.stage for event in events] == ["warning"]
+    assert "acme/alone:1 is for linux/amd64 and is used for linux/arm64" in events[0].detail
 
 
 def test_a_blob_that_went_bad_is_fetched_anew(store: Store) -> None:
@@ -75,7 +88,10 @@ def test_relative_paths(store: Store, tmp_path: Path, monkeypatch: pytest.Monkey
 PULL = """
 import sys
 from pathlib import Path
+from provisioner.model.event import Event
 from provisioner.model.platform import Platform
+from provisioner.oci.archive import ingest
+from provisioner.oci.layout import named_images
 from provisioner.oci.sources import fetch
 from provisioner.oci.store import Store
 

@@ -96,9 +96,18 @@ def test_a_missing_platform_says_which_there_are(store: Store) -> None:
     with pytest.raises(PlatformError, match=r"acme/x has no image for linux/s390x; it has linux/amd64, linux/arm64"):
         store.image(top, Platform("s390x"), "acme/x")
     single = load(store, both("arm64"))
-    plain = store.select(single, ARM64)
     with pytest.raises(PlatformError, match="it has linux/arm64"):
-        store.image(plain, AMD64)
+        store.image(single, AMD64)
+
+
+def test_a_manifest_that_stands_alone_is_taken_as_it_is(store: Store) -> None:
+    images = Images()
+    images.manifest("arm64", [layer("x")])
+    alone = load(store, images)
+    assert store.image(alone, AMD64).platform == ARM64
+    assert store.complete(alone, AMD64)
+    with pytest.raises(PlatformError, match="it has linux/arm64"):
+        store.image(alone, AMD64, strict=True)
 
 
 def test_a_config_that_names_another_platform_than_its_index_is_refused(store: Store) -> None:
