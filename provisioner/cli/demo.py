@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -112,45 +113,78 @@ def _size(text: str) -> int:
 
 
 def _boot(output: Output, plan: Plan, *, keep: bool) -> None:
-    from provisioner.console.safe import RESTORE
     from provisioner.demo import Rack
 
-    rack = Rack(plan, _watcher(output), _reporter(output))
+    screen = Screen(output)
     try:
-        with rack as running:
+        with Rack(plan, screen.console, screen.event) as running:
+            screen.restore()
             _show(output, plan, running)
             if keep:
                 output.info("it runs until Ctrl-C")
                 running.machine.wait()
     finally:
-        if sys.stdout.isatty():
-            sys.stdout.buffer.write(RESTORE)
-            sys.stdout.flush()
+        screen.restore()
 
 
-def _watcher(output: Output) -> Callable[[bytes], None]:
-    """Show the console, made harmless for the terminal; with --json it goes to standard error."""
-    from provisioner.console.safe import Filter
+class Screen:
+    """What is shown while the machine boots: its console, made harmless for the terminal, and the server's doings.
 
-    clean = Filter()
-    stream = sys.stderr.buffer if output.as_json else sys.stdout.buffer
+    A line about the server waits until the console is at the start of a line. With ``--json`` the events are lines of
+    standard output and the console goes to standard error.
+    """
 
-    def watch(piece: bytes) -> None:
-        stream.write(clean.feed(piece))
-        stream.flush()
+    def __init__(self, output: Output) -> None:
+        from provisioner.console.safe import Filter
 
-    return (lambda _piece: None) if output.quiet else watch
+        self._output = output
+        self._clean = Filter()
+        self._stream = sys.stderr.buffer if output.as_json else sys.stdout.buffer
+        self._waiting: list[bytes] = []
+        self._fresh = True
+        self._lock = threading.Lock()
 
+    def console(self, piece: bytes) -> None:
+        """Show a piece of the console."""
+        if self._output.quiet:
+            return
+        with self._lock:
+            head, newline, tail = self._clean.feed(piece).rpartition(b"\n")
+            if newline:
+                self._stream.write(head + newline)
+                self._flush_notes()
+            self._stream.write(tail)
+            self._fresh = not tail if newline or tail else self._fresh
+            self._stream.flush()
 
-def _reporter(output: Output) -> Callable[[Event], None]:
-    """With --json every event is a line; else only what the console cannot show: what the boot server does."""
-    def report(event: Event) -> None:
-        if output.as_json:
-            output.event(event)
-        elif event.source in ("dhcp", "tftp", "http", "qemu", "demo"):
-            words = (event.source, event.name, event.detail)
-            output.info("\r[provisioner] " + " ".join(word for word in words if word) + "\r")
-    return report
+    def event(self, event: Event) -> None:
+        """Show what happened where the console cannot: DHCP, TFTP, HTTP, QEMU."""
+        if self._output.as_json:
+            self._output.event(event)
+        elif event.source not in ("console", "netboot") and not event.name.endswith("start"):
+            with self._lock:
+                words = ["--", event.source, event.name, str(event.data.get("file", "")), event.detail]
+                self._waiting.append((" ".join(word for word in words if word) + "\r\n").encode())
+                if self._fresh:
+                    self._flush_notes()
+
+    def restore(self) -> None:
+        """Leave the terminal as it was found, with all that waited."""
+        with self._lock:
+            if sys.stdout.isatty():
+                from provisioner.console.safe import RESTORE
+
+                self._stream.write(RESTORE)
+            if not self._fresh and not self._output.quiet:
+                self._stream.write(b"\r\n")
+                self._fresh = True
+            self._flush_notes()
+
+    def _flush_notes(self) -> None:
+        if not self._output.quiet:
+            self._stream.write(b"".join(self._waiting))
+            self._stream.flush()
+        self._waiting.clear()
 
 
 def _show(output: Output, plan: Plan, running: Running) -> None:

@@ -13,6 +13,7 @@ from provisioner import process
 from provisioner.cli import demo
 from provisioner.cli.output import Output
 from provisioner.errors import UsageError
+from provisioner.model.event import Event
 
 
 def invoke(*arguments: str) -> None:
@@ -55,3 +56,16 @@ def test_it_starts_again_with_what_it_built(monkeypatch: pytest.MonkeyPatch, tmp
     assert (built[0].name, str(built[0].platforms[0])) == ("docker", "linux/amd64")
     assert caught.value.args[3:] == ("--json", "demo", "--keep", "--probe", "2375/info", "--publish", "2375:2375",
                                      "--image", str(tmp_path / "demo/docker"))
+
+
+def test_notes_wait_for_the_start_of_a_line(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    screen = demo.Screen(Output())
+    screen.event(Event("dhcp", "dhcp", "offer", detail="10.99.0.100"))
+    screen.console(b"Booting")
+    screen.event(Event("http", "http", "kernel", detail="sent"))
+    screen.event(Event("console", "kernel", "Linux"))
+    screen.console(b" docker\r\n\x1b]52;c;aGFjaw==\x07login")
+    screen.event(Event("demo", "healthy", "2375"))
+    screen.restore()
+    assert capfdbinary.readouterr().out == (
+        b"-- dhcp offer 10.99.0.100\r\nBooting docker\r\n-- http kernel sent\r\nlogin\r\n-- demo 2375\r\n")
