@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from provisioner.cli.output import Output, human
+from provisioner.model.event import discard
 
 if TYPE_CHECKING:
     from provisioner.oci.store import Store
@@ -59,6 +60,26 @@ def prune(out: Output, *, grace: float, everything: bool, dry_run: bool) -> None
                  + (f", {human(gone.leftovers)} of leftovers" if gone.leftovers else ""))
     out.result("\n".join(lines), {"freed": gone.freed, "leftovers": gone.leftovers, "dry_run": dry_run,
                                   "blobs": [{"digest": digest, "size": size} for digest, size in gone.blobs]})
+
+
+@command.command("pull")
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE…")
+@click.option("--platform", "platform_name", metavar="ARCH", help="Default: this machine's.")
+@click.option("--mirror", "mirrors", multiple=True, metavar="[REGISTRY=]URL",
+              help="Ask this mirror first; may be repeated.")
+@click.pass_obj
+def pull(out: Output, names: tuple[str, ...], platform_name: str | None, mirrors: tuple[str, ...]) -> None:
+    """Fetch images for one platform, so that later builds need no network."""
+    from provisioner.model.platform import Platform
+    from provisioner.oci.settings import Settings
+    from provisioner.oci.sources import fetch
+
+    store, settings = _store(), Settings.load(mirrors)
+    platform = Platform.parse(platform_name) if platform_name else Platform.host()
+    sink = out.event if not out.as_json else discard
+    rows = [{"name": name, "digest": fetch(name, platform, store, pull=True, settings=settings, sink=sink).digest,
+             "platform": str(platform)} for name in names]
+    out.result("\n".join(f"{row['name']}  {row['digest']}" for row in rows), rows)
 
 
 @command.command("rm")

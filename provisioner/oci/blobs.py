@@ -185,9 +185,17 @@ class Blobs:
 
     @contextmanager
     def locked(self, *, exclusive: bool) -> Iterator[None]:
-        """Hold the store's lock; never taken twice by one thread."""
-        with disk_errors(self.root, 0):
-            handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Hold the store's lock; never taken twice by one thread.
+
+        A store that may only be read has nobody who removes anything, so reading it works without the lock.
+        """
+        try:
+            handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if exclusive or error.errno not in (errno.EROFS, errno.EACCES):
+                raise _disk_error(self.root, 0, error) from error
+            yield
+            return
         try:
             fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
             yield
@@ -298,12 +306,15 @@ def disk_errors(path: Path, size: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise DeviceError(f"no space left to write {path} ({size} bytes)",
-                              hint="free some with `provisioner cache prune`, or set PROVISIONER_CACHE to another "
-                              "disk") from error
-        raise DeviceError(f"cannot write {path}: {error.strerror or error}",
-                          hint="PROVISIONER_CACHE chooses another directory") from error
+        raise _disk_error(path, size, error) from error
+
+
+def _disk_error(path: Path, size: int, error: OSError) -> DeviceError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DeviceError(f"no space left to write {path} ({size} bytes)", hint="free some with `provisioner cache "
+                           "prune`, or set PROVISIONER_CACHE to another disk")
+    return DeviceError(f"cannot write {path}: {error.strerror or error}",
+                       hint="PROVISIONER_CACHE chooses another directory")
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ store has is not fetched again; what it has but is corrupt is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
 from provisioner.errors import DigestError
@@ -80,11 +80,14 @@ class _Pull:
             if out.complete:
                 return
             offset = out.offset
+            self._say("fetch", descriptor, {"resumed": offset})
             self._source.fetch(descriptor, out)
-        data = {"digest": descriptor.digest, "size": descriptor.size, "resumed": offset,
-                "seconds": time.monotonic() - start}
-        self._sink(Event("oci", "fetched", self._name, detail=f"{descriptor.digest[:19]} {descriptor.size} bytes",
-                         time=time.time(), monotonic=time.monotonic(), data=data))
+        self._say("fetched", descriptor, {"resumed": offset, "seconds": time.monotonic() - start})
+
+    def _say(self, stage: str, descriptor: Descriptor, figures: Mapping[str, float]) -> None:
+        self._sink(Event("oci", stage, self._name, detail=f"{descriptor.digest[:19]} {descriptor.size} bytes",
+                         time=time.time(), monotonic=time.monotonic(),
+                         data={"digest": descriptor.digest, "size": descriptor.size, **figures}))
 
 
 def _twice(attempt: Callable[[], T]) -> T:

@@ -75,8 +75,8 @@ def _warn_of_another(kept: Descriptor, platform: Platform, store: Store, wanted:
     actual = store.image(kept, platform).platform
     if not actual.matches(platform):
         sink(Event("oci", "warning", str(wanted), time=time.time(), monotonic=time.monotonic(),
-                   detail=f"{wanted.familiar} is for {actual} and is used for {platform} all the same: it came "
-                   "without an index that lists platforms"))
+                   detail=f"this image for {actual} is used for {platform} all the same, as it came without an "
+                   "index that lists platforms"))
 
 
 def _check(found: Descriptor, platform: Platform, store: Store, reference: str) -> None:

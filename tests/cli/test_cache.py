@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.faults import serving
 from tests.fakes.images import Images, docker_save, layer
+from tests.fakes.registry import fake
 
 
 class Shell:
@@ -105,6 +107,21 @@ def test_a_store_that_is_not_ours(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "cache" / "oci").chmod(0o777)
     shell("cache", "ls", code=9)
     assert "PROVISIONER_CACHE" in shell.stderr
+
+
+def test_pulling_ahead(shell: Shell) -> None:
+    made = Images()
+    made.name(made.index([made.manifest(arch, [layer(arch)]) for arch in ("amd64", "arm64")]), "x:1")
+    with serving(fake(made)) as server:
+        name = f"{server.host}/x:1"
+        assert made.tops[0]["digest"] in shell("cache", "pull", "--platform", "arm64", name)
+        assert "oci fetched" in shell.stderr
+        shell("cache", "pull", "--mirror", f"{server.host}={server.url}", "--platform", "amd64", name)
+        shell("cache", "pull", "--platform", "s390x", name, code=4)
+        assert "it has linux/amd64, linux/arm64" in shell.stderr
+        shell("cache", "pull", "--mirror", "nonsense", name, code=2)
+    rows = json.loads(shell("--json", "cache", "ls"))
+    assert [(row["name"], row["platforms"]) for row in rows] == [(name, ["linux/amd64", "linux/arm64"])]
 
 
 @pytest.mark.tool

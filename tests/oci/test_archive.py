@@ -9,10 +9,14 @@ import json
 import lzma
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from provisioner.errors import DigestError, InputError, NotFoundError, ProvisionerError
 from provisioner.model.oci import INDEX, LAYER_GZIP, LAYER_TAR, Descriptor
@@ -216,6 +220,23 @@ def test_a_path_with_a_colon(store: Store, tmp_path: Path) -> None:
     data = docker_save([(["x:1"], "amd64", [layer("a")])])
     (tmp_path / "odd:name.tar").write_bytes(data)
     assert store.complete(fetch(f"docker-archive:{tmp_path}/odd:name.tar", AMD64, store), AMD64)
+
+
+@given(st.sampled_from([tar_of(layout().files()), docker_save([(["x:1"], "amd64", [layer("a"), layer("b")])])]),
+       st.lists(st.tuples(st.integers(0, 60_000), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_flipped_nothing_false_gets_in(data: bytes, flips: list[tuple[int, int]]) -> None:
+    """A damaged archive is refused by a named error, or the damage was where nothing is kept."""
+    bad = bytearray(data)
+    for position, value in flips:
+        bad[position % len(bad)] = value
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        with suppress(ProvisionerError):
+            for top in take(bytes(bad), store):
+                for part in store.parts(top):
+                    assert digest_of(store.path(part.digest).read_bytes()) == part.digest
+        assert list((store.root / "ingest").iterdir()) == []
 
 
 @pytest.mark.tool

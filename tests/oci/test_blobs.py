@@ -307,3 +307,17 @@ def test_killed_at_every_step_the_store_stays_sound(tmp_path: Path) -> None:
     again.sweep(0)
     assert leftovers(again) == []
     assert {path.name for path in root.iterdir()} == {"blobs", "index.json", "ingest", "lock", "oci-layout"}
+
+
+@pytest.mark.tool
+def test_a_store_that_may_only_be_read(tmp_path: Path) -> None:
+    """A shared cache on a disk mounted read-only serves builds; only writing to it fails, and says so."""
+    Store(tmp_path / "s").put(DATA, LAYER_TAR)
+    script = (f"from pathlib import Path; from tests.oci.test_blobs import *; s = Store(Path('{tmp_path}/s'))\n"
+              "assert s.has(WANTED.digest) and s.read(WANTED) == DATA\n"
+              "try: s.put(b'new', LAYER_TAR)\n"
+              "except DeviceError as error: print(error.message)\n")
+    mounted = f"mount --bind {tmp_path}/s {tmp_path}/s && mount -o remount,bind,ro {tmp_path}/s && exec \"$@\""
+    done = subprocess.run(["unshare", "--mount", "--map-root-user", "sh", "-c", mounted, "sh", sys.executable, "-c",
+                           script], capture_output=True, cwd=Path(__file__).parents[2], check=False)
+    assert b"Read-only file system" in done.stdout, done.stderr

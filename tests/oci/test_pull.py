@@ -50,8 +50,9 @@ def test_each_blob_is_asked_for_once(images: Images, top: Descriptor, store: Sto
     pull(shelf, top, AMD64, store, name="x", sink=events.append)
     assert store.complete(top, AMD64)
     assert len(shelf.asked) == len(set(shelf.asked)) == 6  # two indexes, manifest, config, two layers
-    assert [event.data["digest"] for event in events] == shelf.asked
-    assert sum(event.data["size"] for event in events) == sum(len(images.blobs[d]) for d in shelf.asked)
+    done = [event for event in events if event.stage == "fetched"]
+    assert [event.data["digest"] for event in done] == shelf.asked
+    assert sum(event.data["size"] for event in done) == sum(len(images.blobs[d]) for d in shelf.asked)
 
 
 def test_the_second_platform_costs_what_is_its_own(images: Images, top: Descriptor, store: Store) -> None:

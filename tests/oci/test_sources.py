@@ -50,7 +50,7 @@ def test_an_imported_image_that_stands_alone_is_used_with_a_warning(store: Store
     found = fetch("acme/alone:1", ARM64, store, sink=events.append)
     assert store.image(found, ARM64).platform == AMD64
     assert [event.stage for event in events] == ["warning"]
-    assert "acme/alone:1 is for linux/amd64 and is used for linux/arm64" in events[0].detail
+    assert "image for linux/amd64 is used for linux/arm64" in events[0].detail
 
 
 def test_a_blob_that_went_bad_is_fetched_anew(store: Store) -> None:
