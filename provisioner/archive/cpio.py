@@ -156,7 +156,7 @@ class CpioReader:
             first = self._first.setdefault((major, minor, inode), path)
             if first != path and not size:
                 kind, target = Kind.HARDLINK, first
-        content = self._content() if kind is Kind.FILE else ()
+        content = self._content(self._count) if kind is Kind.FILE else ()
         return Entry(path, kind, mode & 0o7777, uid, gid, mtime, size if kind is Kind.FILE else 0, target,
                      (rmajor, rminor), (), content, links if kind is not Kind.DIR else 1)
 
@@ -175,8 +175,7 @@ class CpioReader:
         self._left = 0
         return target
 
-    def _content(self) -> Iterator[bytes]:
-        number = self._count
+    def _content(self, number: int) -> Iterator[bytes]:
         while self._left and number == self._count:
             data = self._take(min(self._left, CHUNK))
             self._left -= len(data)

@@ -132,6 +132,8 @@ class Outputs:
         return output
 
     def _make_folder(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{folder} is no folder")
         if not folder.is_dir():
             self._make_folder(folder.parent)
             folder.mkdir(exist_ok=True)
@@ -174,7 +176,7 @@ def _failure(path: Path, written: int, error: OSError) -> ProvisionerError:
     if error.errno in _FULL:
         return DeviceError(f"{path}: the disk is full after {written} bytes",
                            hint="make room or choose another folder")
-    return DeviceError(f"{path}: {error.strerror or error} after {written} bytes")
+    return DeviceError(f"{path}: {error.strerror or error}" + (f" after {written} bytes" if written else ""))
 
 
 def _open(path: Path) -> tuple[FileIO, Path | None]:

@@ -176,7 +176,7 @@ class _Reader:
         return Entry(path, kind, header.mode, uid, gid, self._mtime(records, header.mtime), size,
                      self._target(kind, _raw(records.get("linkpath"), long.get(b"K"), header.link), path),
                      self._device(kind, header, path), self._xattrs(records, path),
-                     self._content() if kind is Kind.FILE else (), 0 if kind is Kind.FILE else 1)
+                     self._content(self._count) if kind is Kind.FILE else (), 0 if kind is Kind.FILE else 1)
 
     def _kind(self, header: _Header, records: Mapping[str, str], raw: bytes) -> Kind:
         sparse = any(key.startswith("GNU.sparse.") for key in records)
@@ -224,7 +224,8 @@ class _Reader:
         from urllib.parse import unquote
 
         try:
-            return unquote(key.removeprefix(_XATTR_LIBARCHIVE)), base64.b64decode(value + "=" * (-len(value) % 4))
+            padded = value + "=" * (-len(value) % 4)
+            return unquote(key.removeprefix(_XATTR_LIBARCHIVE)), base64.b64decode(padded, validate=True)
         except ValueError:
             raise self._broken(f"{path}: {key} is no base64") from None
 
@@ -245,8 +246,7 @@ class _Reader:
         except (ValueError, OverflowError):
             raise self._broken(f"PAX record mtime is no time: {text[:40]!r}") from None
 
-    def _content(self) -> Iterator[bytes]:
-        number = self._count
+    def _content(self, number: int) -> Iterator[bytes]:
         while self._left and number == self._count:
             data = self._stream.read(min(self._left, CHUNK))
             if not data:
