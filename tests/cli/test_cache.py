@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from provisioner.cli.main import _guarded
 from tests.fakes.faults import serving
 from tests.fakes.images import Images, docker_save, layer
 from tests.fakes.registry import fake
 
 
 class Shell:
-    """Runs the program with a cache of its own."""
+    """Runs verbs as the program does, with a cache of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __call__(self, *words: str, stdin: bytes | None = None, code: int = 0) -> str:
-        done = subprocess.run([sys.executable, "-m", "provisioner", *words], input=stdin, capture_output=True,
-                              check=False, env=os.environ | {"PROVISIONER_CACHE": str(self.folder / "cache")})
-        assert done.returncode == code, done.stderr.decode()
-        self.stdout, self.stderr = done.stdout, done.stderr.decode()
-        assert "Traceback" not in self.stderr
-        return done.stdout.decode(errors="replace")
+        environment = {"PROVISIONER_CACHE": str(self.folder / "cache"), "HOME": str(self.folder)}
+        with CliRunner().isolation(stdin, environment) as (stdout, stderr, _):
+            result = _guarded(list(words))
+            sys.stdout.flush()
+        self.stdout, self.stderr = stdout.getvalue(), stderr.getvalue().decode()
+        assert result == code, self.stderr
+        return self.stdout.decode(errors="replace")
 
 
 @pytest.fixture
