@@ -58,8 +58,7 @@ def update(chosen: Sequence[str] = (), *, move: bool = False, store: Store, sink
             packages = {arch.debian: builder.resolve(component, arch, fresh=move) for arch in arches}
             new[name] = Locked(component.recipe.suite, component.selection(), packages)
     changed = list(lock.changes(old, new))
-    if new != old:
-        lock.save(new)
+    lock.save(new)
     return changed
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from provisioner import data
 from provisioner.components import apt, contents, image, lock, recipe
@@ -41,12 +42,28 @@ class StaleLockError(ProvisionerError):
     kind = "stale-lock"
 
 
+class Index(Protocol):
+    """What knows the packages of a suite: `AptRoot`."""
+
+    def resolve(self, packages: Sequence[str], *, fresh: bool = False) -> list[Package]:
+        """Return packages and all they depend on."""
+
+
+def apt_index(suite: str, arch: str, source: Mirror, sink: Sink) -> Index:
+    """Return apt's own view of a suite."""
+    return AptRoot(suite, arch, source=source, sink=sink)
+
+
 class Builder:
-    """Builds components into one store. ``locked`` forbids packages that the lock does not name."""
+    """Builds components into one store. ``locked`` forbids packages that the lock does not name.
+
+    ``source`` finds the mirror and ``index`` its packages; both are asked only when the lock and the cache do not do.
+    """
 
     def __init__(self, store: Store, *, locked: bool = False, sink: Sink = discard,
-                 source: Callable[[], Mirror] = apt.mirror) -> None:
-        self.store, self.locked, self.sink, self._source = store, locked, sink, source
+                 source: Callable[[], Mirror] = apt.mirror,
+                 index: Callable[[str, str, Mirror, Sink], Index] = apt_index) -> None:
+        self.store, self.locked, self.sink, self._source, self._index = store, locked, sink, source, index
         self._debs = Debs(source, sink=sink)
         self._scratch = data.cache_dir() / "tmp"
 
@@ -71,7 +88,7 @@ class Builder:
         wanted = component.recipe.for_arch(platform)
         if not wanted.packages:
             return ()
-        root = AptRoot(wanted.suite, platform.debian, source=self._source(), sink=self.sink)
+        root = self._index(wanted.suite, platform.debian, self._source(), self.sink)
         candidates = {package.name: package for package in root.resolve(wanted.packages, fresh=fresh)}
         paths = self._debs.fetch_all(candidates.values())
         with Pool(self._scratch) as pool:

@@ -60,10 +60,13 @@ def publish(reference: str, made: Descriptor, store: Store) -> Descriptor:
     others: list[Descriptor] = []
     if (old := store.lookup(reference)) is not None:
         try:
-            others = [child for child in store.manifests(old)
-                      if child.platform not in (None, made.platform) and store.has(child.digest)]
+            children = list(store.manifests(old))
         except NotFoundError:
-            others = []      # a half-pruned index: what is gone is built again when it is asked for
+            children = []      # a half-pruned index: what is gone is built again when it is asked for
+        if any((child.digest, child.platform) == (made.digest, made.platform) for child in children):
+            return old
+        others = [child for child in children
+                  if child.platform not in (None, made.platform) and store.has(child.digest)]
     children = sorted([made, *others], key=lambda child: str(child.platform))
     index = store.put(manifest.index_json(children), INDEX)
     store.tag(reference, index)

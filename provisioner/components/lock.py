@@ -1,7 +1,8 @@
 """``components.lock``: for each component and architecture the exact packages that contribute to its image.
 
 JSON, one package a line, so that a change reads well in a diff. ``path`` starts with ``debian/`` or
-``debian-security/`` and names no mirror. ``recipe`` is the digest of the recipe's part that chose the packages.
+``debian-security/`` and names no mirror. ``recipe`` is the digest of the recipe's part that chose the packages. The
+file lies beside the components' folders: a user's own components have a lock of their own, in the user's folder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from provisioner import data
 from provisioner.components.apt import Package
 from provisioner.components.recipe import names
 from provisioner.errors import DeviceError, InputError
@@ -48,18 +48,29 @@ class Change:
         return f"{self.component} {self.arch}: {text}"
 
 
-def path() -> Path:
-    """Return the lock file that is in force, or where a new one goes."""
-    for root in data.roots():
-        if (root / "components" / FILE).is_file():
-            return root / "components" / FILE
-    folders = [folder.parent for folder in names().values()]
-    return (folders[0] if folders else data.config_dir() / "components") / FILE
+def load() -> dict[str, Locked]:
+    """Read the locks of all components. Raises InputError naming a file that is not a lock."""
+    files = {folder.parent / FILE for folder in names().values()}
+    locks = {file: read(file) for file in files}
+    owners = {name: folder.parent / FILE for name, folder in names().items()}
+    return {name: locks[file][name] for name, file in owners.items() if name in locks[file]}
 
 
-def load(file: Path | None = None) -> dict[str, Locked]:
-    """Read the lock; empty when there is none. Raises InputError naming the file when it is not a lock."""
-    file = file or path()
+def save(components: dict[str, Locked]) -> list[Path]:
+    """Write the locks beside the components they are for, where they change; return the files written."""
+    by_file: dict[Path, dict[str, Locked]] = {}
+    for name, folder in names().items():
+        by_file.setdefault(folder.parent / FILE, {})
+        if name in components:
+            by_file[folder.parent / FILE][name] = components[name]
+    changed = {file: locks for file, locks in by_file.items() if read(file) != locks}
+    for file, locks in changed.items():
+        write(locks, file)
+    return sorted(changed)
+
+
+def read(file: Path) -> dict[str, Locked]:
+    """Read one lock file; empty when there is none."""
     if not file.is_file():
         return {}
     try:
@@ -73,9 +84,8 @@ def load(file: Path | None = None) -> dict[str, Locked]:
                          hint="restore it, or make a new one with provisioner component lock") from broken
 
 
-def save(components: dict[str, Locked], file: Path | None = None) -> Path:
-    """Write the lock in one step and return its path."""
-    file = file or path()
+def write(components: dict[str, Locked], file: Path) -> None:
+    """Write one lock file in one step."""
     text = render(components)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -91,8 +101,8 @@ def save(components: dict[str, Locked], file: Path | None = None) -> Path:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as failed:
-        raise DeviceError(f"cannot write {file}: {failed.strerror or failed}") from failed
-    return file
+        raise DeviceError(f"cannot write {file}: {failed.strerror or failed}",
+                          hint="copy the component to ~/.config/provisioner/components to lock it there") from failed
 
 
 def render(components: dict[str, Locked]) -> str:

@@ -12,7 +12,7 @@
 Patterns are relative to the root: ``*`` and ``?`` stay within one name, ``**`` crosses them, a pattern that names a
 folder keeps all below it. A pattern that matches nothing is an error. Everything below ``files/`` is added at its own
 path: mode 0755 when it starts with ``#!``, else 0644, so that no checkout's permissions matter. ``base: other`` takes
-over another component's recipe and files: what is said here replaces, ``packages`` and ``keep`` add.
+over another component's recipe and files: what is said here replaces, ``packages``, ``keep`` and ``config`` add.
 """
 
 from __future__ import annotations
@@ -145,10 +145,11 @@ class Recipe(_Model):
     labels: dict[str, str] = {}
 
     def over(self, base: Recipe) -> Recipe:
-        """Return ``base`` with what this recipe says in its place, and its ``packages`` and ``keep`` added."""
+        """Return ``base`` with what this recipe says in its place or, for lists that add, behind it."""
         said = self.model_dump(exclude_unset=True, exclude={"base"})
         for key in ("packages", "keep"):
             said[key] = [*getattr(base, key), *said.get(key, [])]
+        said["config"] = base.config | self.config
         return Recipe.model_validate(base.model_dump() | said)
 
     def for_arch(self, platform: Platform) -> Recipe:
@@ -182,9 +183,10 @@ class Component(_Model):
 
     def selection(self) -> str:
         """Return the digest of what decides which packages contribute: a lock made for another one is stale."""
-        fields = {"suite", "packages", "keep", "drop", "join", "kernel", "only", "arches"}
-        text = json.dumps(self.recipe.model_dump(include=fields), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        fields = {"suite", "packages", "keep", "drop", "join", "only", "arches"}
+        chosen = self.recipe.model_dump(include=fields)
+        chosen["kernel"] = self.recipe.kernel.image if self.recipe.kernel else ""
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 
     def supports(self, platform: Platform) -> bool:
         """Whether the recipe is meant for this platform."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from provisioner.components import elf
-from provisioner.components.pool import Pool, PoolFile, merged
+from provisioner.components.pool import Pool, PoolFile, join, merged
 from provisioner.components.recipe import TRIPLETS, Recipe
 from provisioner.errors import NotFoundError
 from provisioner.model.tree import Kind
@@ -85,7 +85,7 @@ class Selector:
         if "/" in name:
             return self._required(name, file)
         origin = file.path.rpartition("/")[0]
-        own = [merged(re.sub(r"\$\{?ORIGIN\}?", origin, folder)) for folder in header.search]
+        own = [merged(join("", "/" + re.sub(r"\$\{?ORIGIN\}?", origin, folder))) for folder in header.search]
         for folder in (*own, *self._folders):
             path = f"{folder}/{name}"
             trail = self.pool.trace(path)
