@@ -294,7 +294,8 @@ def _checked(answer: requests.Response, url: str, clock: Callable[[], float]) ->
     if status in (404, 410):
         raise NotFoundError(f"{shown(url)} is not there ({status}{': ' + words if words else ''})")
     if status in TRANSIENT:
-        raise _BrokenError(f"{shown(url)} answered {status}", pause=_retry_after(headers.get("Retry-After", "")))
+        raise _BrokenError(f"{shown(url)} answered {status}{': ' + words if words else ''}",
+                           pause=_retry_after(headers.get("Retry-After", "")))
     raise StatusError(url, status, words)
 
 

@@ -81,7 +81,8 @@ def test_a_retry_after_of_an_hour_is_an_error_that_says_so(watched: Watched) -> 
 
 
 def test_patience_ends(watched: Watched) -> None:
-    with serving(lambda _: Answer(503)) as server, pytest.raises(NetworkError, match=r"503 \(tried 6 times\)"):
+    answer = Answer(503, b"come later")
+    with serving(lambda _: answer) as server, pytest.raises(NetworkError, match=r"503: come later \(tried 6 times\)"):
         watched.client.get(server.url)
     assert len(watched.pauses) == 5
 

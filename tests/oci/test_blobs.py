@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -214,22 +216,57 @@ def test_what_killed_writers_left_is_swept_when_it_is_old(store: Store) -> None:
         assert sorted(leftovers(store)) == ["locked.part", "sha256-b.part"]
 
 
-def test_disk_full_names_path_and_need(store: Store) -> None:
-    """RLIMIT_FSIZE stands in for a full disk: the write fails in the middle."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """RLIMIT_FSIZE stands in for a full disk: writing fails in the middle of a file."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
-        with pytest.raises(DeviceError) as caught:
-            fill(store)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    text = str(caught.value)
-    assert text.startswith("no space left to write ")
-    assert str(len(DATA)) in text
-    assert leftovers(store) == []
+        signal.signal(signal.SIGXFSZ, before)
+
+
+def test_disk_full_names_path_and_need(store: Store) -> None:
+    for size in range(0, len(DATA), len(DATA) // 50):
+        with pytest.raises(DeviceError) as caught, no_file_beyond(size):
+            fill(store)
+        assert str(caught.value).startswith("no space left to write ")
+        assert str(len(DATA)) in str(caught.value)
+        assert leftovers(store) == []
     fill(store)
+    with pytest.raises(DeviceError), no_file_beyond(10):
+        store.tag("x:1", WANTED)
+    assert store.references() == {}
+    store.tag("x:1", WANTED)
+    with pytest.raises(DeviceError), no_file_beyond(10):
+        store.tag("x:2", WANTED)
+    assert list(store.references()) == ["docker.io/library/x:1"]
+
+
+@pytest.mark.tool
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    """A tmpfs with room for less than the blob; the store is sound afterwards, and works when there is room."""
+    script = (f"from pathlib import Path; from tests.oci.test_blobs import *; s = Store(Path('{tmp_path}/disk/s'))\n"
+              "s.tag('x:1', s.put(b'{}', LAYER_TAR))\n"
+              f"hog = Path('{tmp_path}/disk/hog'); hog.write_bytes(bytes(1_500_000))\n"
+              "try: fill(s)\n"
+              "except DeviceError as error: print(error.message)\n"
+              "assert leftovers(s) == [] and len(s.references()) == 1; fsck(s.root)\n"
+              "hog.unlink(); fill(s); print('room again')")
+    (tmp_path / "disk").mkdir()
+    done = in_own_mounts(f"mount -t tmpfs -o size=2m tmpfs {tmp_path}/disk", script)
+    assert done.stdout.splitlines()[0].startswith(b"no space left to write "), done.stderr
+    assert done.stdout.endswith(b"room again\n")
+
+
+def in_own_mounts(mounts: str, script: str) -> subprocess.CompletedProcess[bytes]:
+    """Run Python code in a mount namespace of its own, after some mounts."""
+    return subprocess.run(["unshare", "--mount", "--map-root-user", "sh", "-c", f"{mounts} && exec \"$@\"", "sh",
+                           sys.executable, "-c", script], capture_output=True, cwd=Path(__file__).parents[2],
+                          check=False)
 
 
 def test_a_small_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -317,7 +354,5 @@ def test_a_store_that_may_only_be_read(tmp_path: Path) -> None:
               "assert s.has(WANTED.digest) and s.read(WANTED) == DATA\n"
               "try: s.put(b'new', LAYER_TAR)\n"
               "except DeviceError as error: print(error.message)\n")
-    mounted = f"mount --bind {tmp_path}/s {tmp_path}/s && mount -o remount,bind,ro {tmp_path}/s && exec \"$@\""
-    done = subprocess.run(["unshare", "--mount", "--map-root-user", "sh", "-c", mounted, "sh", sys.executable, "-c",
-                           script], capture_output=True, cwd=Path(__file__).parents[2], check=False)
+    done = in_own_mounts(f"mount --bind {tmp_path}/s {tmp_path}/s && mount -o remount,bind,ro {tmp_path}/s", script)
     assert b"Read-only file system" in done.stdout, done.stderr
