@@ -29,7 +29,10 @@ def command() -> None:
 @command.command("ls")
 @click.pass_obj
 def ls(out: Output) -> None:
-    """List the images: name, digest, platforms, and the bytes that are here."""
+    """List the images.
+
+    Shown are the platforms of which all is here, and the bytes that are here.
+    """
     store = _store()
     rows = []
     for name, descriptor in store.references().items():
@@ -51,7 +54,10 @@ def ls(out: Output) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.pass_obj
 def prune(out: Output, *, grace: float, everything: bool, dry_run: bool) -> None:
-    """Remove blobs that no name leads to, and what interrupted runs left behind."""
+    """Remove what no name leads to.
+
+    So goes what interrupted runs and damaged blobs left behind. Safe beside a build at work.
+    """
     store = _store()
     gone = store.prune(grace=grace * 3600, dry_run=dry_run, forget=everything)
     verb = "would free" if dry_run else "freed"
@@ -69,7 +75,7 @@ def prune(out: Output, *, grace: float, everything: bool, dry_run: bool) -> None
               help="Ask this mirror first; may be repeated.")
 @click.pass_obj
 def pull(out: Output, names: tuple[str, ...], platform_name: str | None, mirrors: tuple[str, ...]) -> None:
-    """Fetch images for one platform, so that later builds need no network."""
+    """Fetch images now, so that builds need no network."""
     from provisioner.model.platform import Platform
     from provisioner.oci.settings import Settings
     from provisioner.oci.sources import fetch
@@ -86,7 +92,7 @@ def pull(out: Output, names: tuple[str, ...], platform_name: str | None, mirrors
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE…")
 @click.pass_obj
 def rm(out: Output, names: tuple[str, ...]) -> None:
-    """Forget names; prune then frees the space."""
+    """Forget names; prune frees the space."""
     from provisioner.errors import NotFoundError
 
     store = _store()
@@ -101,7 +107,11 @@ def rm(out: Output, names: tuple[str, ...]) -> None:
 @click.option("--name", metavar="IMAGE", help="Call the archive's only image so, whatever it calls itself.")
 @click.pass_obj
 def import_(out: Output, file: str, name: str | None) -> None:
-    """Bring in an OCI layout tar or a docker save archive, with all its images and platforms."""
+    """Bring in an archive of images.
+
+    An OCI layout in a tar (skopeo, containerd, LinuxKit, provisioner) or what docker save wrote, compressed or not,
+    with all its images and platforms.
+    """
     from provisioner.oci.archive import ingest
     from provisioner.oci.layout import named_images
 
@@ -123,7 +133,10 @@ def import_(out: Output, file: str, name: str | None) -> None:
 @click.option("-o", "--outfile", default="-", show_default=True, metavar="FILE|-", help="Where to write.")
 @click.pass_obj
 def export(out: Output, names: tuple[str, ...], form: str, platform_name: str | None, outfile: str) -> None:
-    """Write images to an archive that other tools and other stores can read."""
+    """Write images to an archive.
+
+    Other tools and other stores can read it; the same images always give the same bytes.
+    """
     from provisioner.model.platform import Platform
     from provisioner.oci import export as writer
 
