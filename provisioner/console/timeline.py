@@ -16,6 +16,7 @@ COLUMNS = ("STAGE", "NAME", "AT", "TOOK", "DETAIL")
 _POINTS = {"service", "address", "login", "healthy", "reboot", "loop", "power"}
 _TRANSFERS = {"tftp", "http"}
 _IGNORED = {"accel", "log"}
+_FAILURES = {"aborted", "broken-image", "failed", "lost", "missing", "nothing", "refused"}
 _MOST_ROWS = 10_000
 
 
@@ -66,11 +67,13 @@ class Timeline:
 
     def _transfer(self, event: Event) -> None:
         """A file that the boot server sent: its event comes at the end and says how long it took."""
+        if event.name.endswith("start"):
+            return
         took = float(event.data.get("seconds", 0.0))
         path = str(event.data.get("file") or event.data.get("path") or event.name)
         size = event.data.get("bytes")
         detail = f"{int(size):,} bytes" if size else event.detail
-        failed = event.name not in ("done", "sent", "ok", "probe", "range")
+        failed = event.name in _FAILURES
         named = replace(event, name=path.rsplit("/", 1)[-1] or path)
         self._entries.append(_Entry(named, event.monotonic - took, event.monotonic,
                                     f"{event.name}: {event.detail or detail}" if failed else detail, failed))
@@ -102,7 +105,7 @@ class Timeline:
     def rows(self) -> list[Row]:
         """Return the table's rows in order of time. A stage without an end of its own lasts until the next one."""
         with self._lock:
-            entries = sorted(self._entries, key=lambda entry: entry.begin)
+            entries = sorted(self._told(), key=lambda entry: entry.begin)
             begin = self._begin if self._begin is not None else entries[0].begin if entries else 0.0
         rows = []
         for number, entry in enumerate(entries):
@@ -113,6 +116,12 @@ class Timeline:
             rows.append(Row(entry.event.stage, entry.event.name, entry.begin - begin, took, entry.detail,
                             entry.failed))
         return rows
+
+    def _told(self) -> list[_Entry]:
+        """Leave out what the console said of transfers that the boot server itself told more of."""
+        known = {entry.event.stage for entry in self._entries if entry.event.source in _TRANSFERS}
+        return [entry for entry in self._entries
+                if entry.event.source != "console" or entry.event.stage not in known]
 
     def cells(self) -> list[Sequence[str]]:
         """Return the rows as text under COLUMNS."""

@@ -102,3 +102,13 @@ def test_memory_stays_bounded() -> None:
     for number in range(12_000):
         timeline(event(float(number), "console", "service", f"s{number}", state="started"))
     assert len(timeline.rows()) == 10_000
+
+
+def test_the_boot_servers_word_on_a_transfer_outweighs_the_consoles() -> None:
+    timeline = Timeline(500.0)
+    timeline(event(1.0, "http", "http", "kernel-start", path="/images/docker/kernel"))
+    timeline(event(1.9, "console", "http", "kernel", state="done"))
+    timeline(event(2.0, "http", "http", "kernel", path="/images/docker/kernel", bytes=12, seconds=1.0, status=200))
+    timeline(event(2.1, "http", "http", "missing", path="/images/docker/other", status=404))
+    assert [(row.name, row.took, row.failed, row.detail) for row in timeline.rows()] == [
+        ("kernel", 1.0, False, "12 bytes"), ("other", 0.0, True, "missing: ")]
