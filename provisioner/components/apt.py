@@ -59,7 +59,7 @@ class Mirror:
 
     def path(self, url: str) -> str:
         """Return a URL as a lock file's path."""
-        plain = unquote(url)
+        plain = re.sub(r"^file:/+", "file:///", unquote(url))      # apt writes file: with one slash
         bases = [(self.security, ARCHIVES[1]), (self.main, ARCHIVES[0])]
         for base, archive in sorted(bases, key=lambda pair: len(pair[0]), reverse=True):
             if base and plain.startswith(base + "/"):

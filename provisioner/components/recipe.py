@@ -200,6 +200,10 @@ def names() -> dict[str, Path]:
 
 def load(name: str) -> Component:
     """Read the component ``name``; raise NotFoundError with the nearest names, InputError with every fault."""
+    return load_folder(_folder(name))
+
+
+def _folder(name: str) -> Path:
     known = names()
     if name not in known:
         import difflib
@@ -207,19 +211,20 @@ def load(name: str) -> Component:
         near = difflib.get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known) or 'none'}"
         raise NotFoundError(f"no component is named {name}", hint=hint)
-    return load_folder(known[name])
+    return known[name]
 
 
-def load_folder(folder: Path) -> Component:
-    """Read the component in ``folder``, whose last part is its name."""
+def load_folder(folder: Path, above: tuple[str, ...] = ()) -> Component:
+    """Read the component in ``folder``, whose last part is its name; ``above`` names those it is a base of."""
     if not NAME.fullmatch(folder.name):
         raise InputError(f"{folder}: a component's name has lower-case letters, digits, '-' and '.' only")
     recipe = yamlfile.load_file(folder / "component.yml", Recipe)
     files = dict(_tree(folder / "files"))
     if recipe.base is not None:
-        base = load(recipe.base)
-        if base.recipe.base is not None:
-            raise InputError(f"{folder}: its base {base.name} has a base itself; one step is all there is")
+        chain = (*above, folder.name)
+        if recipe.base in chain:
+            raise InputError(f"{folder}/component.yml: base leads in a circle: {' -> '.join((*chain, recipe.base))}")
+        base = load_folder(_folder(recipe.base), chain)
         recipe, files = recipe.over(base.recipe), base.files | files
     return Component(name=folder.name, folder=folder, recipe=recipe, files=files)
 

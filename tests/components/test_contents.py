@@ -33,9 +33,9 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
         yield made
 
 
-def assembled(pool: Pool, files: dict[str, bytes | str] | None = None, **fields: Any) -> dict[str, Entry]:
+def assembled(pool: Pool, tree: dict[str, bytes | str] | None = None, **fields: Any) -> dict[str, Entry]:
     recipe = Recipe.model_validate({"summary": "x", "keep": ["usr/bin/tool"]} | fields)
-    component = Component(name="demo", folder=Path("/nowhere"), recipe=recipe, files=files or {})
+    component = Component(name="demo", folder=Path("/nowhere"), recipe=recipe, files=tree or {})
     selection = Selector(pool, "amd64").select(recipe)
     entries = contents.assemble(component, recipe, pool, selection, selection.packages)
     assert [entry.path for entry in entries] == sorted(entry.path for entry in entries)
@@ -51,7 +51,7 @@ def read(entry: Entry) -> bytes:
 
 
 def test_containers_have_links_into_usr(pool: Pool) -> None:
-    found = assembled(pool, files={"bin/script": b"#!/bin/sh\n"})
+    found = assembled(pool, {"bin/script": b"#!/bin/sh\n"})
     assert {name: found[name].target for name in ("bin", "lib", "lib64")} == {
         "bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64"}
     assert "sbin" not in found
@@ -60,7 +60,7 @@ def test_containers_have_links_into_usr(pool: Pool) -> None:
 
 
 def test_images_for_the_machines_root_have_no_top_level_links(pool: Pool) -> None:
-    found = assembled(pool, layout="split", files={"bin/script": b"#!/bin/sh\n", "lib/data": b"x"})
+    found = assembled(pool, layout="split", tree={"bin/script": b"#!/bin/sh\n", "lib/data": b"x"})
     top = {path: entry.kind for path, entry in found.items() if "/" not in path}
     assert set(top.values()) == {Kind.DIR}
     assert found["bin/script"].kind is found["lib/data"].kind is Kind.FILE
