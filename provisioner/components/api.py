@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import provisioner.components.lock as lock
+import provisioner.components.recipe as recipe
 from provisioner import data
 from provisioner.archive import tar
-from provisioner.components import lock, recipe
 from provisioner.components.build import Builder
 from provisioner.components.lock import Change, Locked
 from provisioner.errors import NotFoundError

@@ -14,8 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import provisioner.components.apt as apt
+import provisioner.components.contents as contents
+import provisioner.components.image as image
+import provisioner.components.lock as lock
+import provisioner.components.recipe as recipe
 from provisioner import data
-from provisioner.components import apt, contents, image, lock, recipe
 from provisioner.components.apt import AptRoot, Mirror, Package
 from provisioner.components.debs import Debs, GoneError
 from provisioner.components.kernel import kernel_entries

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from provisioner.components import layer
+import provisioner.components.layer as layer
 from provisioner.components.recipe import Recipe
 from provisioner.errors import NotFoundError
 from provisioner.model.oci import CONFIG, CONFIG_LABEL, INDEX, LAYER_TAR, MANIFEST, Descriptor

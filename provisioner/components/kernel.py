@@ -18,8 +18,9 @@ from pathlib import PurePosixPath
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+import provisioner.components.layer as layer
+import provisioner.components.recipe as recipe
 from provisioner.archive import compress
-from provisioner.components import layer, recipe
 from provisioner.components.contents import MTIME, Lazy
 from provisioner.components.pool import Pool, PoolFile
 from provisioner.components.select import matching

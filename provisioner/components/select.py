@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from provisioner.components import elf
+import provisioner.components.elf as elf
 from provisioner.components.pool import Pool, PoolFile, join, merged
 from provisioner.components.recipe import TRIPLETS, Recipe
 from provisioner.errors import NotFoundError
