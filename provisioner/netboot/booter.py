@@ -79,6 +79,7 @@ class Booter:
         """Note that a client took one of our boot files whole."""
         if mac and file in self.loaders:
             self._loaded[mac] = self.clock()
+            self._told.pop(mac, None)
 
     def mac_of(self, address: str) -> str:
         """Return the MAC of a client that asked for its script from this address, ``""`` if none did."""

@@ -86,7 +86,10 @@ def open_beneath(root: Path, name: str) -> int:
 
 def _open_resolved(root: Path, name: str, flags: int) -> int:
     top = root.resolve(strict=True)
-    path = (top / name).resolve(strict=True)
+    try:
+        path = (top / name).resolve(strict=True)
+    except RuntimeError as error:  # how pathlib spells a loop of links
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name) from error
     if not path.is_relative_to(top):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), name)
     return os.open(path, flags | os.O_NOFOLLOW)

@@ -29,7 +29,7 @@ from provisioner.netboot.leases import LeaseStore
 from provisioner.netboot.network import Interface
 from provisioner.netboot.probe import other_server
 from provisioner.netboot.scripts import render
-from provisioner.netboot.settings import Settings, own_subnet, reload
+from provisioner.netboot.settings import Ports, Settings, own_subnet, reload
 from provisioner.netboot.sockets import DhcpPort, TftpPort
 from provisioner.netboot.solicitation import SolicitationPort, open_port
 from provisioner.protocols.dhcp import FullServer, ProxyServer
@@ -95,6 +95,12 @@ class BootServer:
             self._store.close()
             self._store = None
 
+    @property
+    def bound(self) -> Ports:
+        """The ports in use, once started: of the first interface, where the settings leave the choice (0)."""
+        found = {port.name: port.opened.getsockname()[1] for port in reversed(self._ports)}
+        return Ports(found.get("dhcp", 0), found.get("boot", 0), found.get("tftp", 0), self._booter.http_port)
+
     async def run(self) -> None:
         """Serve until cancelled."""
         await self.start()
@@ -123,16 +129,17 @@ class BootServer:
             other = await other_server(interface)
             mode = "proxy" if other else "full"
         ports = self.settings.ports
-        opened = network.udp_socket(ports.dhcp, interface.name, broadcast=True)
         if mode == "full":
             server = FullServer(interface.ip, self._pooled(interface), self._booter.choose)
-            self._ports.append(DhcpPort(opened, server.receive, self._leases().save, self.tell))
+            opened = network.udp_socket(ports.dhcp, interface.name, broadcast=True)
+            self._ports.append(DhcpPort(opened, server.receive, self._leases().save, self.tell, "dhcp"))
             self._bind_solicitation(interface)
         else:
             proxy = ProxyServer(interface.ip, self._booter.choose)
-            self._ports.append(DhcpPort(opened, proxy.receive, _no_leases, self.tell))
+            opened = network.udp_socket(ports.dhcp, interface.name, broadcast=True)
+            self._ports.append(DhcpPort(opened, proxy.receive, _no_leases, self.tell, "dhcp"))
             boot = network.udp_socket(ports.boot, interface.name)
-            self._ports.append(DhcpPort(boot, proxy.receive_boot, _no_leases, self.tell))
+            self._ports.append(DhcpPort(boot, proxy.receive_boot, _no_leases, self.tell, "boot"))
         beside = f" beside the DHCP server {other}" if other else ""
         detail = f"{interface.name} {interface.address}, mode {mode}{beside}"
         self.tell(Event("netboot", "serve", "interface", detail=detail))
@@ -157,6 +164,7 @@ class BootServer:
         for interface in interfaces:
             try:
                 await web.TCPSite(self._runner, str(interface.ip), port).start()
+                self._booter.http_port = port = port or self._runner.addresses[0][1]
             except OSError as error:
                 raise network.bind_error(error, "tcp", port) from error
 

@@ -76,12 +76,13 @@ def _segmented(opened: socket.socket, burst: Burst, peer: Peer) -> bool:
 
 @dataclass(slots=True)
 class DhcpPort:
-    """One bound socket that feeds a DHCP state machine."""
+    """One bound socket that feeds a DHCP state machine; ``name`` is dhcp or boot."""
 
     opened: socket.socket
     receive: Receiver
     save: LeaseSaver
     sink: Sink
+    name: str = "dhcp"
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen."""
@@ -124,7 +125,9 @@ class TftpPort:
     interface: str
     sink: Sink
     done: Callable[[Transfer], None]
+    name: str = "tftp"
     _sockets: dict[Peer, socket.socket] = field(default_factory=dict)
+    _alarms: dict[Peer, asyncio.TimerHandle] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -157,7 +160,6 @@ class TftpPort:
             return
         own = self._sockets[peer] = udp_socket(0, self.interface, local)
         self.loop.add_reader(own, self._packets, own, peer)
-        self._watch(peer)
 
     def _packets(self, own: socket.socket, peer: Peer) -> None:
         for data, source, _local in drain(own):
@@ -167,16 +169,18 @@ class TftpPort:
             elif transfer is not None:
                 self._carry_out(transfer.receive(data, time.monotonic()), peer)
 
-    def _watch(self, peer: Peer) -> None:
-        """Wake up when the transfer is due; its deadline moves with every packet, the timer only when it fires."""
-        transfer = self.server.transfers.get(peer)
-        if transfer is None:
-            return
-        now = time.monotonic()
-        if transfer.deadline <= now:
-            self._carry_out(transfer.tick(now), peer)
-        if peer in self.server.transfers:
-            self.loop.call_later(max(transfer.deadline - now, 0.001), self._watch, peer)
+    def _arm(self, peer: Peer, transfer: Transfer) -> None:
+        """Wake up when the transfer is due; an alarm that is too early is left alone, it will only look again."""
+        alarm = self._alarms.get(peer)
+        if alarm is not None:
+            if alarm.when() <= transfer.deadline:
+                return
+            alarm.cancel()
+        self._alarms[peer] = self.loop.call_at(transfer.deadline, self._alarmed, peer)
+
+    def _alarmed(self, peer: Peer) -> None:
+        del self._alarms[peer]
+        self._carry_out(self.server.transfers[peer].tick(time.monotonic()), peer)
 
     def _carry_out(self, commands: list[Command], peer: Peer) -> None:
         opened = self._sockets.get(peer, self.opened)
@@ -186,12 +190,19 @@ class TftpPort:
             elif isinstance(command, Send | Burst):
                 send(opened, command)
         transfer = self.server.transfers.get(peer)
-        if transfer is not None and transfer.finished:
-            if commands and isinstance(commands[-1], Event) and commands[-1].name == "done":
-                self.done(transfer)
-            self._end(peer)
+        if transfer is None:
+            return
+        if not transfer.finished:
+            self._arm(peer, transfer)
+            return
+        if commands and isinstance(commands[-1], Event) and commands[-1].name in ("done", "unconfirmed"):
+            self.done(transfer)
+        self._end(peer)
 
     def _end(self, peer: Peer) -> None:
+        alarm = self._alarms.pop(peer, None)
+        if alarm is not None:
+            alarm.cancel()
         own = self._sockets.pop(peer, None)
         if own is not None:
             self.loop.remove_reader(own)

@@ -26,6 +26,7 @@ class SolicitationPort:
 
     opened: socket.socket
     index: int
+    name: str = "ipv6"
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen."""

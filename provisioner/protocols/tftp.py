@@ -32,6 +32,8 @@ from provisioner.protocols.tftp_packet import (
 Peer = tuple[str, int]
 DEFAULT_BLOCK = 512
 NETASCII_MAXIMUM = 1 << 20
+QUICK_TRIES = 7  # about two seconds from the floor
+PATIENCE = 6.0
 
 
 class Content(Protocol):
@@ -61,7 +63,7 @@ class Limits:
     transfers: int = 1024
     per_client: int = 64
     offers: int = 5
-    silence: float = 15.0
+    silence: float = 30.0
 
 
 @dataclass(slots=True)
@@ -147,7 +149,10 @@ class Transfer:
     @property
     def deadline(self) -> float:
         """When `tick` is due."""
-        return self._sent + self._trip.timeout
+        # Some clients (atftp) take no notice of a block that comes again but begin to wait their five seconds anew
+        # before they repeat their ACK: who goes on repeating waits for ever. So quick tries end, and silence follows.
+        patient = self._confirmed and self._tries > QUICK_TRIES
+        return self._sent + (max(PATIENCE, self._trip.ceiling + 1) if patient else self._trip.timeout)
 
     def start(self, now: float) -> list[Command]:
         """Send the OACK, or the first block to a peer that asked for no option."""
@@ -176,8 +181,10 @@ class Transfer:
         if self.finished or now < self.deadline:
             return []
         silent = now - self._progress
-        if (not self._confirmed and self._tries >= self.limits.offers) or silent > self.limits.silence:
-            whole = self._confirmed and self._top == self.last
+        whole = self._confirmed and self._top == self.last
+        unheard = not self._confirmed and self._tries >= self.limits.offers
+        # Nobody acknowledges the end twice: after the quick tries the client has it, or is gone.
+        if unheard or silent > self.limits.silence or (whole and self._tries > QUICK_TRIES):
             return self._finish(now, "unconfirmed" if whole else "lost",
                                 f"no answer for {silent:.0f} s at block {self._base} of {self.last}")
         self._trip.back_off()
