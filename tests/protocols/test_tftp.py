@@ -182,8 +182,20 @@ def test_silence_in_the_middle_ends_the_transfer() -> None:
     while not transfer.finished:
         now = transfer.deadline
         names += events(transfer.tick(now))
-    assert 15 < now < 17
+    assert 30 < now < 45
     assert (names, opener.open) == (["lost"], 0)
+
+
+def test_after_some_quick_tries_it_falls_silent_for_clients_that_wait_for_that() -> None:
+    transfer, _ = begin(server())
+    transfer.receive(ack_packet(1), 0.001)
+    moments = [0.001]
+    while moments[-1] < 20:
+        moments.append(transfer.deadline)
+        transfer.tick(moments[-1])
+    gaps = [round(after - before, 3) for before, after in zip(moments, moments[1:], strict=False)]
+    assert gaps[:7] == [0.015, 0.03, 0.06, 0.12, 0.24, 0.48, 0.96]
+    assert set(gaps[7:]) == {6.0}
 
 
 def test_a_client_that_vanishes_after_the_last_block_has_the_file() -> None:
