@@ -47,14 +47,17 @@ def qemu(output: Output, prefix: str, *, arch: str, cpus: int, mem: int, disks: 
          append: str, no_reboot: bool, log: Path | None, show_stages: bool) -> int:
     """Boot PREFIX-kernel with PREFIX-initrd.img and PREFIX-cmdline in QEMU, with its console in this terminal."""
     from provisioner.providers.qemu import Disk, MachineOptions, Network, Publish
-    from provisioner.providers.qemu.image import direct_boot
+    from provisioner.providers.qemu.image import direct_boot, with_console
 
     image = direct_boot(prefix, arch)
+    cmdline = with_console(f"{image.cmdline} {append}".strip(), image.arch)
+    if cmdline.split() != [*image.cmdline.split(), *append.split()]:
+        output.info(f"adding {cmdline.rpartition(' ')[2]} to the kernel's command line: it names no console here")
     parsed = tuple(Disk.parse(text) for text in disks)
     if state is None and any(disk.path is None for disk in parsed):
         state = Path(f"{prefix}-state")
     options = MachineOptions(
-        kernel=image.kernel, initrd=image.initrd, cmdline=f"{image.cmdline} {append}".strip(), arch=image.arch,
+        kernel=image.kernel, initrd=image.initrd, cmdline=cmdline, arch=image.arch,
         name=Path(prefix).name, uefi=uefi, cpus=cpus, memory=mem, accel=accel, disks=parsed,
         network=Network.parse(networking), mac=mac, publish=tuple(Publish.parse(text) for text in publish),
         state=state, reboot=not no_reboot)

@@ -96,6 +96,12 @@ class Capture:
         self._thread = threading.Thread(target=self.run, name=f"console {self.port.name}", daemon=True)
         self._thread.start()
 
+    def join(self, timeout: float) -> None:
+        """Wait until the other side is gone; raise ProvisionerError when it is not after ``timeout`` seconds."""
+        with self._news:
+            if not self._news.wait_for(lambda: self.ended, timeout):
+                raise ProvisionerError(f"{self._machine or self.port.name} goes on after {timeout:g} s")
+
     def stop(self) -> None:
         """End the reading and close port and log. May be called again."""
         if self._wake[1] < 0:

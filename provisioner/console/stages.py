@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -27,9 +26,10 @@ _KERNEL_PREFIX = re.compile(r"(?:<\d{1,3}>)?\[ *(?P<seconds>\d+\.\d{6})\](?:\[ *
 class Pattern(BaseModel):
     """One thing that a console may say.
 
-    ``begins`` marks words that come once at a start of the machine: seen again, it has started again. ``prompt``
-    lines have no end. ``repeat`` patterns count each time, others once per boot, stage, name and state. Words that
-    come more than ``most`` times in one boot tell of a loop. ``trouble`` stages stand outside the order of stages.
+    ``begins`` marks words that come once at a start of the machine: seen again, it has started again. A ``prompt``
+    stands at the start of a line that waits for input, and ``match`` fits all of it. ``repeat`` patterns count each
+    time, others once per boot, stage, name and state. Words that come more than ``most`` times in one boot tell of a
+    loop. ``trouble`` stages stand outside the order of stages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,6 +66,13 @@ class Pattern(BaseModel):
             return None
         found = self.expression.search(line)
         return None if found is None else {key: value for key, value in found.groupdict().items() if value}
+
+    def begins_line(self, line: str) -> tuple[Pattern, int, dict[str, str | float]] | None:
+        """Return this prompt, its length and what it says if ``line`` begins with it, else None."""
+        found = self.expression.match(line)
+        if found is None or self.text not in found[0]:
+            return None
+        return self, found.end(), {key: value for key, value in found.groupdict().items() if value}
 
 
 class Stages(BaseModel):
@@ -106,7 +113,8 @@ class StageMachine:
         self._machine = machine
         self._lines = Lines()
         self._prompts = [p for p in stages.patterns if p.prompt]
-        self._prompted = False
+        self._others = [p for p in stages.patterns if not p.prompt]
+        self._prompted = 0  # characters of the unfinished line that were prompts
         self._begun: set[Pattern] = set()
         self._counts: Counter[Pattern] = Counter()
         self._seen: set[tuple[str, str, str]] = set()
@@ -117,24 +125,33 @@ class StageMachine:
         """Take in what was read at this time."""
         self._clock = (monotonic, wall)
         for line in self._lines.feed(data):
-            if not self._prompted:
-                self._line(line, self._stages.patterns)
-            self._prompted = False
-        if not self._prompted and self._lines.partial:
-            self._prompted = self._line(self._lines.partial, self._prompts)
+            self._line(self._after_prompt(line))
+            self._prompted = 0
+        self._after_prompt(self._lines.partial)
 
-    def _line(self, line: str, patterns: Iterable[Pattern]) -> bool:
+    def _after_prompt(self, line: str) -> str:
+        """See prompts at the start of a line, ended or not, once each; return what follows them.
+
+        That is somebody else's: what was typed, or the kernel breaking in.
+        """
+        while found := next((hit for pattern in self._prompts if (hit := pattern.begins_line(line[self._prompted:]))),
+                            None):
+            pattern, length, facts = found
+            self._prompted += length
+            self._saw(pattern, facts)
+        return line[self._prompted:]
+
+    def _line(self, line: str) -> None:
         facts: dict[str, str | float] = {}
         if prefix := _KERNEL_PREFIX.match(line):
             facts["kernel_time"] = float(prefix["seconds"])
             line = line[prefix.end():]
-        for pattern in patterns:
+        for pattern in self._others:
             said = pattern.find(line)
             if said is not None:
                 facts.update(said)
                 self._saw(pattern, facts)
-                return True
-        return False
+                return
 
     def _saw(self, pattern: Pattern, facts: dict[str, str | float]) -> None:
         if pattern.begins:

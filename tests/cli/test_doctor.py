@@ -17,6 +17,7 @@ from provisioner.cli import doctor
 from provisioner.cli.main import VERBS
 from provisioner.cli.output import Output
 from provisioner.errors import UsageError
+from provisioner.netboot import network
 from provisioner.providers.qemu import accel, firmware
 
 
@@ -86,6 +87,7 @@ def test_a_taken_port_is_named_with_its_process(monkeypatch: pytest.MonkeyPatch)
         number = held.getsockname()[1]
     assert not doctor._bound("udp", number)
     monkeypatch.setattr(doctor, "_bound", lambda protocol, port: port == 69)
+    monkeypatch.setattr(network, "port_holder", lambda protocol, port: "")
     port = {finding.name: finding for finding in doctor._ports()}["port 69/udp"]
     assert not port.ok
     assert "another user" in port.detail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -104,6 +105,19 @@ def test_the_terminal_is_restored_when_the_machine_ends(tmp_path: Path,
     child = pexpect.spawn("sh", ["-e", str(script)], cwd=str(tmp_path), timeout=30, encoding="latin-1")
     child.expect_exact("login: ")
     child.send("off")
+    child.expect(pexpect.EOF)
+    assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
+
+
+def test_the_terminal_is_restored_when_the_verb_is_ended(tmp_path: Path, machine: tuple[Path, list[bytes]]) -> None:
+    path, _ = machine
+    script = tmp_path / "run.sh"
+    script.write_text(f"stty -a > before\n{sys.executable} -m provisioner console {path} & echo $! > pid\nfg\n"
+                      "echo code $?\nstty -a > after\n")
+    child = pexpect.spawn("bash", ["-m", str(script)], cwd=str(tmp_path), timeout=30, encoding="latin-1")
+    child.expect_exact("login: ")
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
+    child.expect_exact("code 130")
     child.expect(pexpect.EOF)
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
 

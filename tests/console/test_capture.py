@@ -98,6 +98,16 @@ def test_a_panic_ends_the_waiting_at_once(pair: tuple[socket.socket, SocketPort]
             capture.wait("healthy", timeout=20)
 
 
+def test_join_waits_for_the_end(pair: tuple[socket.socket, SocketPort]) -> None:
+    machine, port = pair
+    with Capture(port) as capture:
+        capture.start()
+        with pytest.raises(ProvisionerError, match=r"m goes on after 0\.01 s"):
+            capture.join(0.01)
+        machine.close()
+        capture.join(20)
+
+
 def test_stop_ends_a_quiet_reader_and_may_come_again(pair: tuple[socket.socket, SocketPort]) -> None:
     capture = Capture(pair[1])
     capture.start()

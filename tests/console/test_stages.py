@@ -118,7 +118,7 @@ def test_words_of_others(line: bytes, expected: str) -> None:
 
 
 @pytest.mark.parametrize("line", [
-    b"the words login: in a sentence\n", b"see http://ipxe.org for help\n", b"echo provisioner: services\n",
+    b"the words login: in a sentence\n", b"see http://ipxe.org for help\n", b"echo provisioner: services up\n",
     b"NOTICE: something BL else\n", b"Welcome to a kernel panic - not at all\n", b"U-Boot is great\n",
     b"# a comment\n", b"Oops, I did it again\n",
 ])
@@ -130,6 +130,13 @@ def test_a_prompt_counts_before_its_line_ends_and_only_once() -> None:
     pieces = (b"\r\nnode1 lo", b"gin: ", b"r", b"oot\r\n", b"node1 login: ")
     assert lines(events(*pieces)) == ["login | getty |  | node1"]
     assert events(*pieces)[0].monotonic == 1.0
+
+
+def test_what_breaks_into_the_line_of_a_prompt_is_seen_and_what_is_typed_there_is_not() -> None:
+    seen = events(b"/ # ", b"\x1b[6n", b"[  123.456789] Kernel panic - not syncing: sysrq\r\n",
+                  b"/ # ", b"echo provisioner: services up\r\n")
+    assert lines(seen) == ["login | shell |  |", "panic |  |  | sysrq"]
+    assert seen[1].data["kernel_time"] == 123.456789
 
 
 def test_a_reset_in_the_middle_is_a_reboot_and_begins_a_new_story() -> None:

@@ -11,6 +11,7 @@ from provisioner.model.platform import Platform
 # Where a kernel says what it is: Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst.
 _MAGIC = {"amd64": (0x202, b"HdrS"), "arm64": (0x38, b"ARM\x64")}
 _GZIP = b"\x1f\x8b"
+CONSOLES = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ def direct_boot(prefix: str, arch: str = "") -> DirectBoot:
     initrd, cmdline = Path(f"{prefix}-initrd.img"), Path(f"{prefix}-cmdline")
     words = cmdline.read_text(errors="replace").strip() if cmdline.is_file() else ""
     return DirectBoot(kernel, initrd if initrd.is_file() else None, words, wanted or Platform.host().architecture)
+
+
+def with_console(cmdline: str, arch: str) -> str:
+    """Return ``cmdline`` with the serial line of QEMU's board as the last console if it names it nowhere.
+
+    One YAML serves several boards; without its board's console a machine boots, but in silence.
+    """
+    device = CONSOLES[arch]
+    named = any(word.split(",")[0] == f"console={device}" for word in cmdline.split())
+    return cmdline if named else f"{cmdline} console={device}".strip()
 
 
 def kernel_arch(kernel: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.errors import InputError, NotFoundError
-from provisioner.providers.qemu.image import DirectBoot, direct_boot, kernel_arch
+from provisioner.providers.qemu.image import DirectBoot, direct_boot, kernel_arch, with_console
 
 X86 = bytes(0x202) + b"HdrS" + bytes(100)
 ARM = bytes(0x38) + b"ARM\x64" + bytes(600)
@@ -46,3 +46,13 @@ def test_the_wrong_architecture_is_said_with_the_right_one(tmp_path: Path) -> No
 def test_kernels_say_what_they_are_for(tmp_path: Path, head: bytes, arch: str) -> None:
     (tmp_path / "k").write_bytes(head)
     assert kernel_arch(tmp_path / "k") == arch
+
+
+@pytest.mark.parametrize(("cmdline", "arch", "expected"), [
+    ("console=tty0 console=ttyS0", "amd64", "console=tty0 console=ttyS0"),
+    ("console=ttyS0,115200n8 quiet", "amd64", "console=ttyS0,115200n8 quiet"),
+    ("console=tty0 console=ttyS0", "arm64", "console=tty0 console=ttyS0 console=ttyAMA0"),
+    ("", "amd64", "console=ttyS0"),
+])
+def test_the_boards_serial_line_is_a_console(cmdline: str, arch: str, expected: str) -> None:
+    assert with_console(cmdline, arch) == expected
