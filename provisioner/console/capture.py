@@ -17,8 +17,7 @@ from typing import Self
 
 from provisioner.console.log import RawLog
 from provisioner.console.port import Port
-from provisioner.console.stages import StageMachine, Stages
-from provisioner.console.text import Lines
+from provisioner.console.stages import NOTHING, StageMachine, Stages
 from provisioner.errors import ProvisionerError
 from provisioner.model.event import Event, Sink, discard
 
@@ -44,8 +43,7 @@ class Capture:
         self._sink = sink
         self._watch = watch
         self._machine = machine
-        self._stages = StageMachine(stages, self._take, machine=machine) if stages else None
-        self._lines = Lines()
+        self._stages = StageMachine(stages or NOTHING, self._take, machine=machine)
         self._tail: deque[str] = deque(maxlen=_KEEP_LINES)
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -67,10 +65,9 @@ class Capture:
             self._tell_log_trouble(self.log)
         if self._watch is not None:
             self._watch(data)
+        lines = self._stages.feed(data, monotonic, wall)
         with self._news:
-            self._tail.extend(self._lines.feed(data))
-        if self._stages is not None:
-            self._stages.feed(data, monotonic, wall)
+            self._tail.extend(lines)
 
     def run(self) -> None:
         """Read until the other side is gone or ``stop`` is called."""
@@ -137,14 +134,14 @@ class Capture:
                     raise self._missed(stage, name, f" within {timeout:g} s")
 
     def _missed(self, stage: str, name: str, why: str) -> ProvisionerError:
-        lines = "\n".join(list(self._tail)[-15:])
+        lines = "\n".join([*self._tail, self._stages.partial][-15:])
         return ProvisionerError(f"{self._machine or self.port.name} did not reach {stage} {name}".rstrip()
                                 + f"{why}; its last lines:\n{lines}")
 
     def tail(self, count: int = 20) -> list[str]:
         """Return the last lines as plain text."""
         with self._news:
-            return [*self._tail, self._lines.partial][-count:]
+            return [*self._tail, self._stages.partial][-count:]
 
     def _take(self, event: Event) -> None:
         with self._news:

@@ -92,6 +92,10 @@ class Stages(BaseModel):
         return self
 
 
+NOTHING = Stages(order=(), settled=(), patterns=())
+"""Stages that recognise nothing."""
+
+
 def load(path: Path | None = None) -> Stages:
     """Return the stages of ``path``, by default those that ship with the project; raise InputError."""
     return yamlfile.load_file(path or data.find("console", "stages.yml"), Stages)
@@ -121,13 +125,20 @@ class StageMachine:
         self._unsettled = 0
         self._clock = (0.0, 0.0)
 
-    def feed(self, data: bytes, monotonic: float, wall: float) -> None:
-        """Take in what was read at this time."""
+    def feed(self, data: bytes, monotonic: float, wall: float) -> list[str]:
+        """Take in what was read at this time; return the lines of text that it completes."""
         self._clock = (monotonic, wall)
-        for line in self._lines.feed(data):
+        lines = self._lines.feed(data)
+        for line in lines:
             self._line(self._after_prompt(line))
             self._prompted = 0
         self._after_prompt(self._lines.partial)
+        return lines
+
+    @property
+    def partial(self) -> str:
+        """The text of the line that is not ended yet."""
+        return self._lines.partial
 
     def _after_prompt(self, line: str) -> str:
         """See prompts at the start of a line, ended or not, once each; return what follows them.
