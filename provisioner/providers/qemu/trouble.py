@@ -27,6 +27,7 @@ def explain(log: str, options: MachineOptions) -> ProvisionerError:
 def _network_hint(options: MachineOptions) -> str:
     name = options.network.name
     if options.network.kind == "bridge":
-        return f"as root: echo 'allow {name}' >> /etc/qemu/bridge.conf; chmod u+s /usr/lib/qemu/qemu-bridge-helper"
+        return (f"as root: mkdir -p /etc/qemu; echo 'allow {name}' >> /etc/qemu/bridge.conf; "
+                "chmod u+s /usr/lib/qemu/qemu-bridge-helper")
     user = os.environ.get("USER", "you")
     return f"as root: ip tuntap add dev {name} mode tap user {user}; or run with CAP_NET_ADMIN"
