@@ -57,16 +57,19 @@ def load() -> dict[str, Locked]:
 
 
 def save(components: dict[str, Locked]) -> list[Path]:
-    """Write the locks beside the components they are for, where they change; return the files written."""
-    by_file: dict[Path, dict[str, Locked]] = {}
-    for name, folder in names().items():
-        by_file.setdefault(folder.parent / FILE, {})
-        if name in components:
-            by_file[folder.parent / FILE][name] = components[name]
-    changed = {file: locks for file, locks in by_file.items() if read(file) != locks}
-    for file, locks in changed.items():
-        write(locks, file)
-    return sorted(changed)
+    """Write locks beside the components they are for, where they change; return the files written.
+
+    What a file says of other components stays; what it says of components that are no more goes.
+    """
+    owners = {name: folder.parent / FILE for name, folder in names().items()}
+    changed = []
+    for file in sorted({owners[name] for name in components}):
+        old = read(file)
+        new = {name: locked for name, locked in (old | components).items() if owners.get(name) == file}
+        if new != old:
+            write(new, file)
+            changed.append(file)
+    return changed
 
 
 def read(file: Path) -> dict[str, Locked]:

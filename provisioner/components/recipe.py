@@ -130,6 +130,7 @@ class Recipe(_Model):
     packages: list[str] = []
     keep: list[Path_] = []
     drop: list[Path_] = []
+    provided: list[Path_] = []
     move: dict[Path_, Path_] = {}
     files: list[Added] = []
     links: list[Links] = []
@@ -156,7 +157,7 @@ class Recipe(_Model):
         """Return the recipe with ``{arch}`` and ``{triplet}`` filled in and ``only`` merged for one architecture."""
         arch = platform.debian
         words = {"{arch}": arch, "{triplet}": TRIPLETS.get(arch, arch)}
-        patterns = {"packages", "keep", "drop", "move", "links", "join", "kernel"}
+        patterns = {"packages", "keep", "drop", "provided", "move", "links", "join", "kernel"}
         filled = _fill(self.model_dump(include=patterns), words)
         extra = _fill(self.only.get(arch, Only()).model_dump(), words)
         filled["packages"] += extra["packages"]
@@ -185,6 +186,8 @@ class Component(_Model):
         """Return the digest of what decides which packages contribute: a lock made for another one is stale."""
         fields = {"suite", "packages", "keep", "drop", "join", "only", "arches"}
         chosen = self.recipe.model_dump(include=fields)
+        if self.recipe.provided:
+            chosen["provided"] = self.recipe.provided
         chosen["kernel"] = self.recipe.kernel.image if self.recipe.kernel else ""
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
 

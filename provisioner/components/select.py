@@ -41,10 +41,12 @@ class Selector:
         triplet = TRIPLETS.get(arch, arch)
         self._folders = (f"usr/lib/{triplet}", "usr/lib", "usr/lib64")
         self._elves: dict[str, elf.Elf | None] = {}
+        self._provided: list[re.Pattern[str]] = []
 
     def select(self, recipe: Recipe) -> Selection:
         """Return the files of ``recipe``, filled in for its architecture. Raises NotFoundError for missing ones."""
         found = Selection()
+        self._provided = [_compiled(merged(pattern)) for pattern in recipe.provided]
         waiting = deque(self.seeds(recipe))
         while waiting:
             path = waiting.popleft()
@@ -75,11 +77,16 @@ class Selector:
         header = self._elf(file)
         if header is None:
             return
-        if header.interpreter:
+        if header.interpreter and not self._comes_from_beside(merged(header.interpreter)):
             found.interpreters.add(header.interpreter.lstrip("/"))
             yield self._required(header.interpreter, file)
         for name in header.needed:
-            yield self._library(name, header, file)
+            if not any(self._comes_from_beside(f"{folder}/{name}") for folder in self._folders):
+                yield self._library(name, header, file)
+
+    def _comes_from_beside(self, path: str) -> bool:
+        """Whether another component of the init list brings this path, so that the recipe's image does not."""
+        return any(pattern.fullmatch(path) for pattern in self._provided)
 
     def _library(self, name: str, header: elf.Elf, file: PoolFile) -> str:
         if "/" in name:

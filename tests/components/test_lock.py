@@ -61,11 +61,14 @@ def test_each_component_is_locked_beside_its_folder(root: Path) -> None:
     mine = Locked("trixie", "beef", {"amd64": (ONE,)})
     written = lock.save({"tool": LOCK["tool"], "mine": mine})
     ours, theirs = root / "one/components/components.lock", root / "two/provisioner/components/components.lock"
-    assert set(written) >= {ours, theirs}
+    assert set(written) == {ours, theirs}
     assert lock.read(ours) == {"tool": LOCK["tool"]}
     assert lock.read(theirs) == {"mine": mine}
     assert lock.load()["mine"] == mine
     assert lock.load()["tool"] == LOCK["tool"]
+    assert lock.save({"mine": replace(mine, recipe="cafe")}) == [theirs]
+    assert lock.read(ours) == {"tool": LOCK["tool"]}, "a lock of one component leaves the others alone"
+    assert lock.save({"tool": LOCK["tool"]}) == [], "what is the same is not written"
 
 
 @pytest.mark.parametrize("text", [
