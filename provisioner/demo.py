@@ -60,7 +60,7 @@ class Plan:
     publish: tuple[tuple[int, int], ...] = ()
     probe: Probe | None = None
     uefi: bool = False
-    cpus: int = 2
+    cpus: int = 1
     memory: int = 2048
     disk: int = 4 << 30
     log: Path | None = None

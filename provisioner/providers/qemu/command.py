@@ -16,6 +16,10 @@ PROGRAMS = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 # Under emulation a modest CPU is the fast one: with newer models the C library picks vector code that QEMU has to
 # imitate step by step.
 _CPUS = {("amd64", "tcg"): "Nehalem", ("arm64", "tcg"): "cortex-a57"}
+# One thread for all CPUs of an emulated amd64 machine: Linux patches its own code while other CPUs run (static keys,
+# at each container's start and end), and with a thread per CPU QEMU 7.2 now and then lets them run half-patched code:
+# "Oops: int3", or a silent hang.
+_THREADS = {"amd64": "single", "arm64": "multi"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ def command(options: MachineOptions, plumbing: Plumbing) -> list[str]:
     """Return QEMU's argv. The machine starts paused (``-S``): it is let go when somebody reads its console."""
     argv = [*options.enter, PROGRAMS[options.arch], "-S", "-name", _escape(options.name), "-nodefaults",
             "-no-user-config", "-display", "none",
-            "-accel", "tcg,thread=multi" if plumbing.accel == "tcg" else "kvm",
+            "-accel", f"tcg,thread={_THREADS[options.arch]}" if plumbing.accel == "tcg" else "kvm",
             "-machine", _board(options), "-cpu", _CPUS.get((options.arch, plumbing.accel), "host"),
             "-smp", str(options.cpus), "-m", f"{options.memory}M",
             "-chardev", f"socket,id=console,fd={plumbing.console},server=on,wait=off",

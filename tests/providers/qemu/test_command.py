@@ -21,7 +21,7 @@ def test_direct_boot_under_emulation() -> None:
                              name="a,b")
     plumbing = Plumbing("tcg", MAC, 7, 8, [Disk(Path("d,1.img"), 0, "qcow2")], [Publish(8080, 80)])
     assert command(options, plumbing) == [
-        "qemu-system-x86_64", "-S", "-name", "a,,b", *COMMON, "-accel", "tcg,thread=multi",
+        "qemu-system-x86_64", "-S", "-name", "a,,b", *COMMON, "-accel", "tcg,thread=single",
         "-machine", "q35,graphics=off", "-cpu", "Nehalem", "-smp", "1", "-m", "1024M", *SOCKETS,
         "-kernel", "k", "-initrd", "i", "-append", "console=ttyS0 a,b",
         "-drive", "if=none,id=disk0,file=d,,1.img,format=qcow2,discard=unmap",
