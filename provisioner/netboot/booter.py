@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import TypeVar
 
 from provisioner.errors import ProvisionerError
 from provisioner.model.event import Event, Sink, discard
@@ -25,7 +26,9 @@ from provisioner.protocols.dhcp_packet import Option
 
 OUR_IPXE = (1, 21, 1)
 LOADED_SECONDS = 60.0  # so long after it took our iPXE a client that looks like an older one is taken for ours
+NOTES = 16_384  # machines remembered; the oldest is forgotten, since anybody can invent another MAC
 TOLD_SECONDS, FORGET_SECONDS = 30.0, 180.0  # so long an older one is sent to ours; after that it may be sent again
+_Value = TypeVar("_Value")
 
 
 @dataclass(slots=True)
@@ -68,7 +71,7 @@ class Booter:
         self._loaded.pop(machine.mac, None)
         self._told.pop(machine.mac, None)
         if machine.address and machine.mac:
-            self._macs[machine.address] = machine.mac
+            _note(self._macs, machine.address, machine.mac)
         try:
             return self.decider.decide(machine)
         except ProvisionerError as error:
@@ -78,7 +81,7 @@ class Booter:
     def loaded(self, mac: str, file: str) -> None:
         """Note that a client took one of our boot files whole."""
         if mac and file in self.loaders:
-            self._loaded[mac] = self.clock()
+            _note(self._loaded, mac, self.clock())
             self._told.pop(mac, None)
 
     def mac_of(self, address: str) -> str:
@@ -100,8 +103,15 @@ class Booter:
         if now - self._loaded.get(client.mac, -LOADED_SECONDS) < LOADED_SECONDS:
             return False
         if now - self._told.get(client.mac, -FORGET_SECONDS) >= FORGET_SECONDS:
-            self._told[client.mac] = now
+            _note(self._told, client.mac, now)
         return now - self._told[client.mac] < TOLD_SECONDS
 
     def _tell(self, client: Client, name: str, detail: str) -> None:
         self.sink(Event("netboot", "dhcp", name, client.mac, detail))
+
+
+def _note(notes: dict[str, _Value], key: str, value: _Value) -> None:
+    notes.pop(key, None)
+    notes[key] = value
+    if len(notes) > NOTES:
+        del notes[next(iter(notes))]

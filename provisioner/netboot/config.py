@@ -15,13 +15,13 @@
       image: build/docker         # base path of -kernel, -initrd.img, -cmdline; relative to this file
     machines:
       - name: node1
-        match: {mac: "52:54:00:00:00:01"}     # mac, uuid, serial, arch, name; `*` stands for any text
+        match: {mac: "52:54:00:00:00:01"}     # mac, uuid, serial, arch, name (the host name that DHCP gave it)
         image: {amd64: build/docker, arm64: build/docker-arm64}
         append: console=ttyS1                 # added to the image's command line
         address: 10.99.0.50                   # a reservation, for mode full; needs a whole mac
 
-Every field of a match must fit; the most specific match wins (see ``decide``). A problem is an InputError with
-file:line:column.
+Every field of a match must fit; `*` stands for any text in mac, serial and name; the most specific match wins (see
+``decide``). A problem is an InputError with file:line:column.
 """
 
 from __future__ import annotations
@@ -129,6 +129,11 @@ class Match(Document):
         if not (_MAC.fullmatch(text) or ("*" in text and _MAC_PATTERN.fullmatch(text))):
             raise ValueError(f"{value!r} is no MAC address\nwrite it as 52:54:00:12:34:56 or 52:54:00:*")
         return text
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return value.lower()
 
     @field_validator("uuid")
     @classmethod

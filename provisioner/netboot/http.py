@@ -133,7 +133,7 @@ class BootHttp:
         return Machine(mac if _MAC.fullmatch(mac) else "", query.get("uuid", "").lower()[:36],
                        query.get("serial", "")[:64], _ARCHES.get(query.get("arch", ""), ""),
                        "bios" if query.get("platform") == "pcbios" else query.get("platform", "")[:8].lower(),
-                       request.remote or "")
+                       request.remote or "", query.get("name", "").lower()[:64])
 
     def _server(self, request: web.Request) -> str:
         transport = request.transport

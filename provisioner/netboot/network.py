@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -118,9 +117,16 @@ def _ask(asking: socket.socket, request: int, name: str) -> bytes:
 
 def _holds(folder: Path, inodes: set[str]) -> bool:
     try:
-        return any(os.readlink(link) in inodes for link in folder.iterdir())  # noqa: PTH115 - no path, but a label
+        return any(_label(link) in inodes for link in folder.iterdir())
     except OSError:
-        return False
+        return False  # another user's process
+
+
+def _label(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""  # closed in the meantime
 
 
 def _comm(folder: Path) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from provisioner.errors import NetworkError
 from provisioner.model.event import Event
 from provisioner.netboot.network import interface
 from provisioner.netboot.server import BootServer, serving
@@ -218,6 +219,16 @@ def the_lab_itself() -> None:
     assert names == {"lo", "br0", "tap0", "tap1"}
     assert str(interface("br0").address) == "10.99.0.1/24"
     assert interface("lo").ip.is_loopback
+    for name, trouble in (("tap0", "has no IPv4 address"), ("tap1", "is down")):
+        if trouble == "is down":
+            ip("link", "set", name, "down")
+        try:
+            interface(name)
+        except NetworkError as error:
+            assert trouble in error.message
+            assert error.hint.startswith("ip ")
+        else:
+            raise AssertionError(name)
 
 
 def answer_once(port: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from provisioner.model.event import Event
 from provisioner.model.machine import Machine
+from provisioner.netboot import booter as module
 from provisioner.netboot.booter import FORGET_SECONDS, LOADED_SECONDS, TOLD_SECONDS, Booter
 from provisioner.netboot.settings import for_one_image
 from provisioner.protocols.dhcp_client import Client
@@ -132,3 +134,10 @@ def test_a_broken_image_is_told_and_boots_nothing(booter: Booter, events: list[E
 def test_addresses_are_remembered_by_their_machine(booter: Booter) -> None:
     booter.decide(Machine(MAC, address="10.0.0.9"))
     assert (booter.mac_of("10.0.0.9"), booter.mac_of("10.0.0.8")) == (MAC, "")
+
+
+def test_invented_machines_do_not_fill_the_memory(booter: Booter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NOTES", 100)
+    for number in range(1000):
+        chosen(booter, replace(OLD, mac=f"52:54:00:00:{number >> 8:02x}:{number & 255:02x}"))
+    assert len(booter._told) == 100

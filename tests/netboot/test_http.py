@@ -62,7 +62,7 @@ def test_the_scripts(served: Served) -> None:
         async with session.get(f"{url}/boot.ipxe", headers={"Host": "evil.example"}) as answer:
             text = await answer.text()
         assert f"chain --replace {url}/machine.ipxe?mac=" in text, "the Host header must not get into scripts"
-        query = "mac=52-54-00-00-00-01&uuid=X&serial=SN%201&arch=i386&platform=pcbios"
+        query = "mac=52-54-00-00-00-01&uuid=X&serial=SN%201&name=Web1&arch=i386&platform=pcbios"
         async with session.get(f"{url}/machine.ipxe?{query}") as answer:
             text = await answer.text()
         assert text.startswith("#!ipxe\n# 52:54:00:00:00:01 boots docker by rule default\n")
