@@ -28,7 +28,7 @@ _SKIPPABLE = b"\x2a\x4d\x18"
 _BLOCK = 1 << 20
 _BITE = 4096
 
-METHODS: dict[str, int] = {"gzip": 6, "zstd": 12, "xz": 6, "none": 0}
+METHODS: dict[str, int] = {"gzip": 8, "zstd": 12, "xz": 6, "none": 0}
 """The methods a writer knows, with their levels."""
 
 
@@ -46,7 +46,7 @@ class _Gzip:
     """One gzip member without name or time."""
 
     def __init__(self, level: int) -> None:
-        self._deflate = zlib.compressobj(level, zlib.DEFLATED, -15, 9)
+        self._deflate = zlib.compressobj(level, zlib.DEFLATED, -15, 8)
         self._crc = 0
         self._size = 0
         self._head = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"

@@ -81,20 +81,23 @@ class Selector:
             found.interpreters.add(header.interpreter.lstrip("/"))
             yield self._required(header.interpreter, file)
         for name in header.needed:
-            if not any(self._comes_from_beside(f"{folder}/{name}") for folder in self._folders):
-                yield self._library(name, header, file)
+            if library := self._library(name, header, file):
+                yield library
 
     def _comes_from_beside(self, path: str) -> bool:
         """Whether another component of the init list brings this path, so that the recipe's image does not."""
         return any(pattern.fullmatch(path) for pattern in self._provided)
 
     def _library(self, name: str, header: elf.Elf, file: PoolFile) -> str:
+        """Return the path where the linker finds a library, nothing when that is another component's."""
         if "/" in name:
             return self._required(name, file)
         origin = file.path.rpartition("/")[0]
         own = [merged(join("", "/" + re.sub(r"\$\{?ORIGIN\}?", origin, folder))) for folder in header.search]
         for folder in (*own, *self._folders):
             path = f"{folder}/{name}"
+            if self._comes_from_beside(path):
+                return ""
             trail = self.pool.trace(path)
             if trail and (library := self._elf(trail[-1])) and library.kind == header.kind:
                 return path

@@ -97,3 +97,10 @@ def test_a_library_that_is_not_there_is_named_with_who_needs_it(pool: Pool, tmp_
     pool.add(Package("bad", "1", "debian/bad.deb", 1, "0" * 64), path)
     with pytest.raises(NotFoundError, match=words):
         selected(pool, "usr/bin/bad")
+
+
+def test_what_another_component_provides_is_neither_taken_nor_missed(pool: Pool) -> None:
+    beside = [f"usr/lib/{TRIPLET}/libc.so.6", f"usr/lib/{TRIPLET}/ld-linux-*", "usr/lib64/**"]
+    selection = Selector(pool, "amd64").select(Recipe(summary="x", keep=["usr/bin/tool"], provided=beside))
+    assert set(selection.files) == {"usr/bin/tool", "usr/lib/tool/libown.so.1", "usr/lib/tool/libown.so.1.2"}
+    assert (selection.packages, selection.interpreters) == ({"tool"}, set())
