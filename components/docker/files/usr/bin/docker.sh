@@ -4,7 +4,7 @@
 # DOCKER_RAMDISK (in the image's environment) lets runc start containers where the root may be the initramfs.
 for program in containerd containerd-shim-runc-v2 runc; do
 	command -v $program >/dev/null || {
-		echo "docker: no $program: have it in the image's init list and bind /usr/bin/$program, or use docker-standalone"
+		echo "docker: the machine has no $program: name it in the init list, or use docker-standalone"
 		exit 1
 	}
 done
