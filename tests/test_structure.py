@@ -25,11 +25,11 @@ LAYERS = (
     {"netboot", "flash", "console"},
     {"fleet"},
     {"api", "demo"},
-    {"cli"},
+    {"cli", "__main__"},
 )
 NO_TEST = {"__init__.py", "__main__.py", "errors.py"}
 # Pairs that one layer allows: the left one may use the right one.
-ALLOWED = {("plugins", "process"), ("http", "data"), ("components", "oci"), ("tree", "runtime"), ("tree", "archive")}
+ALLOWED = {("__main__", "cli"), ("plugins", "process"), ("http", "data"), ("components", "oci"), ("tree", "runtime"), ("tree", "archive")}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -49,9 +49,15 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            # Of a folder's own modules the folder itself is not asked for anything.
+            found.update(name if is_module(name := f"{node.module}.{alias.name}") else node.module
+                         for alias in node.names)
     return {name for name in found if name.startswith("provisioner.")}
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def layer(name: str) -> int:
