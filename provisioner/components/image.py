@@ -56,18 +56,25 @@ def labels(name: str, recipe: Recipe, packages: Mapping[str, str]) -> dict[str, 
 
 
 def publish(reference: str, made: Descriptor, store: Store) -> Descriptor:
-    """Let ``reference`` name an index that holds ``made`` beside the images of the other platforms it had."""
-    others: list[Descriptor] = []
-    if (old := store.lookup(reference)) is not None:
-        try:
-            children = list(store.manifests(old))
-        except NotFoundError:
-            children = []      # a half-pruned index: what is gone is built again when it is asked for
-        if any((child.digest, child.platform) == (made.digest, made.platform) for child in children):
+    """Let ``reference`` name an index that holds ``made`` beside the images of the other platforms it had.
+
+    Two processes that build for two platforms at once both find theirs in it.
+    """
+    while True:
+        old = store.lookup(reference)
+        known = _children(old, store)
+        if old is not None and any((child.digest, child.platform) == (made.digest, made.platform) for child in known):
             return old
-        others = [child for child in children
+        others = [child for child in known
                   if child.platform not in (None, made.platform) and store.has(child.digest)]
-    children = sorted([made, *others], key=lambda child: str(child.platform))
-    index = store.put(manifest.index_json(children), INDEX)
-    store.tag(reference, index)
-    return index
+        children = sorted([made, *others], key=lambda child: str(child.platform))
+        index = store.put(manifest.index_json(children), INDEX)
+        if store.tag_if(reference, index, was=old):
+            return index
+
+
+def _children(index: Descriptor | None, store: Store) -> list[Descriptor]:
+    try:
+        return [] if index is None else list(store.manifests(index))
+    except NotFoundError:
+        return []      # a half-pruned index: what is gone is built again when it is asked for

@@ -65,7 +65,8 @@ def save(components: dict[str, Locked]) -> list[Path]:
     changed = []
     for file in sorted({owners[name] for name in components}):
         old = read(file)
-        new = {name: locked for name, locked in (old | components).items() if owners.get(name) == file}
+        kept = {name: locked for name, locked in old.items() if (file.parent / name / "component.yml").is_file()}
+        new = kept | {name: locked for name, locked in components.items() if owners[name] == file}
         if new != old:
             write(new, file)
             changed.append(file)

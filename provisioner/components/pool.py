@@ -10,7 +10,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,9 @@ from typing import BinaryIO, Protocol
 
 from provisioner.archive import compress, tar
 from provisioner.components.apt import Package
-from provisioner.errors import InputError, ProvisionerError
+from provisioner.errors import InputError
 from provisioner.model.tree import Entry, Kind
+from provisioner.oci.blobs import disk_errors
 
 MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32"})
 _CHUNK = 1 << 18
@@ -50,28 +51,27 @@ class Pool(AbstractContextManager["Pool"]):
     """An index over packages. Use it as a context manager: the spool goes with it."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(folder, 0):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
         self.files: dict[str, PoolFile] = {}
         self.control: dict[str, str] = {}
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._spool.close()
+        with suppress(OSError):     # what a full disk did not take was reported when it was written
+            self._spool.close()
 
     def add(self, package: Package, deb: Path) -> None:
-        """Read one package. Raises InputError when it is none, ProvisionerError when the disk is full."""
-        try:
-            with deb.open("rb") as stream:
-                for name, member in members(stream, package.path):
-                    where = f"{package.path}: {name}"
-                    if name.startswith("control.tar"):
-                        self._add_control(package, where, member)
-                    elif name.startswith("data.tar"):
-                        self._add_data(package, where, member)
-        except OSError as failed:
-            raise ProvisionerError(f"cannot unpack {package.path}: {failed.strerror or failed}",
-                                   hint="is the disk of the cache full? provisioner cache prune") from failed
+        """Read one package. Raises InputError when it is none, DeviceError when the disk is full."""
+        with deb.open("rb") as stream:
+            for name, member in members(stream, package.path):
+                where = f"{package.path}: {name}"
+                if name.startswith("control.tar"):
+                    self._add_control(package, where, member)
+                elif name.startswith("data.tar"):
+                    self._add_data(package, where, member)
         if package.name not in self.control:
             raise InputError(f"{package.path} is not a Debian package: it has no control file")
 
@@ -107,8 +107,10 @@ class Pool(AbstractContextManager["Pool"]):
 
     def append_from(self, path: str, package: str, write: Callable[[Sink], object]) -> PoolFile:
         """Let ``write`` write into the spool and return the place of what it wrote."""
-        start = self._spool.seek(0, os.SEEK_END)
-        write(self._spool)
+        with disk_errors(self._folder / path, 0):
+            start = self._spool.seek(0, os.SEEK_END)
+            write(self._spool)
+            self._spool.flush()
         return PoolFile(path, package, Kind.FILE, 0o644, self._spool.tell() - start, start)
 
     def chunks(self, file: PoolFile) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,16 @@ def test_one_name_gathers_the_platforms(tmp_path: Path) -> None:
     assert image.publish(REFERENCE, made(store), store).digest == both.digest, "known already"
     for arch in ("amd64", "arm64"):
         assert store.image(both, Platform(arch)).platform.architecture == arch
+
+
+def test_platforms_published_at_once_are_all_there(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    images = [made(store, arch) for arch in ("amd64", "arm64", "riscv64", "s390x")]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: image.publish(REFERENCE, one, Store(tmp_path)), images))
+    index = store.lookup(REFERENCE)
+    assert index
+    assert {child.digest for child in store.manifests(index)} == {one.digest for one in images}
 
 
 def test_a_half_pruned_index_is_made_anew(tmp_path: Path) -> None:

@@ -71,6 +71,17 @@ def test_each_component_is_locked_beside_its_folder(root: Path) -> None:
     assert lock.save({"tool": LOCK["tool"]}) == [], "what is the same is not written"
 
 
+def test_a_component_of_ours_that_a_user_replaces_stays_locked(root: Path) -> None:
+    theirs = root / "two/provisioner/components"
+    (theirs / "tool").mkdir()
+    (theirs / "tool/component.yml").write_text("summary: x\n")
+    ours = root / "one/components"
+    lock.write(LOCK | {"gone": LOCK["none"]}, theirs / "components.lock")
+    assert lock.save({"tool": LOCK["tool"]}) == [ours / "components.lock"]
+    lock.save({"mine": LOCK["none"], "tool": LOCK["tool"]})
+    assert set(lock.read(theirs / "components.lock")) == {"mine", "tool"}, "what is no more goes"
+
+
 @pytest.mark.parametrize("text", [
     "", "[]", "{}", '{"version": 1}', '{"version": 1, "components": {"a": {}}}',
     json.dumps({"version": 1, "components": {"a": {"suite": "", "recipe": "", "packages": {"amd64": [{}]}}}}),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -90,6 +92,25 @@ def test_appends_beside_reading(tmp_path: Path) -> None:
 def test_names_what_is_no_package(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(ProvisionerError, match=words):
         pooled(tmp_path, data)
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "tool.deb"
+    path.write_bytes(deb("tool", {"usr/share/big": bytes(3_000_000)}))
+    code = f"""
+import pathlib, resource
+from provisioner.components.apt import Package
+from provisioner.components.pool import Pool
+from provisioner.errors import DeviceError
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    with Pool(pathlib.Path({str(tmp_path / "scratch")!r})) as pool:
+        pool.add(Package("tool", "1", "debian/tool.deb", 1, ""), pathlib.Path({str(path)!r}))
+except DeviceError as error:
+    print(error.message)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("no space left to write"), done.stderr
 
 
 def test_members_are_those_of_ar(tmp_path: Path) -> None:
