@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.components import lock
+from provisioner.components import lock, recipe
 from provisioner.components.apt import Package
 from provisioner.components.lock import Change, Locked
 from provisioner.errors import DeviceError, InputError
@@ -110,3 +110,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DeviceError, match="cannot write"):
         lock.write(LOCK, tmp_path / "file" / "components.lock")
+
+
+def test_the_lock_that_ships_fits_the_recipes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("PROVISIONER_DATA", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    locked = lock.load()
+    stale = [name for name in recipe.names() if recipe.load(name).recipe.packages
+             and (name not in locked or locked[name].recipe != recipe.load(name).selection()
+                  or set(locked[name].packages) != set(recipe.load(name).recipe.arches))]
+    assert not stale, f"run: provisioner component lock {' '.join(stale)}"
