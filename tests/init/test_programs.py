@@ -58,7 +58,9 @@ def test_reads_whatever_json_writes(document: dict[str, Any], ascii_only: bool, 
     assert dict(line.split("\x1d") for line in result.stdout.split("\x1e")[:-1]) == flat(document)
 
 
-@pytest.mark.parametrize("text", ['{"a": 1', '{"a" 1}', '{"a": }', "[1, 2", "{,}", "[1] x", '{"a": "b}', "", "{a: 1}"])
+@pytest.mark.parametrize("text", [
+    '{"a": 1', '{"a" 1}', '{"a": }', "[1, 2", "{,}", "[1] x", '{"a": "b}', "", "{a: 1}",
+])
 def test_names_the_place_where_it_is_not_json(text: str) -> None:
     result = awk("-e", DUMP, text=text)
     assert (result.returncode, result.stdout) == (2, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -193,7 +194,7 @@ def test_after_some_quick_tries_it_falls_silent_for_clients_that_wait_for_that()
     while moments[-1] < 20:
         moments.append(transfer.deadline)
         transfer.tick(moments[-1])
-    gaps = [round(after - before, 3) for before, after in zip(moments, moments[1:], strict=False)]
+    gaps = [round(after - before, 3) for before, after in itertools.pairwise(moments)]
     assert gaps[:7] == [0.015, 0.03, 0.06, 0.12, 0.24, 0.48, 0.96]
     assert set(gaps[7:]) == {6.0}
 

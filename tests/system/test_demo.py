@@ -48,7 +48,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     with (log.with_suffix(".err").open("wb") as errors,
           subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as child):
         assert child.stdout is not None
-        events = []
+        events: list[dict[str, Any]] = []
         try:
             for line in child.stdout:
                 said = json.loads(line)
