@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,15 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from provisioner import data
 from provisioner.providers.qemu import Disk, Machine, MachineOptions, Publish
 from provisioner.providers.qemu.image import direct_boot, with_console
 
 LIMIT = 600.0
 UP = b"provisioner: services up"
 PROMPT = b":/# "
-# What is typed may be echoed right behind a line: only what belongs to it counts.
-PROTOCOL = re.compile(r"provisioner: (init \S+ started|(?:onboot|onshutdown|service) \S+ (?:started|done|stopped|failed "
-                      r"\(exit \d+\))|services up|address \S+ [0-9a-f.:]+|shutdown (?:started|done))")
+# What is typed may be echoed right behind a line.
+PROTOCOL = re.compile(
+    r"provisioner: (init \S+ started|(?:onboot|onshutdown|service) \S+ (?:started|done|stopped|failed \(exit \d+\))|"
+    r"services up|address \S+ [0-9a-f.:]+|shutdown (?:started|done))")
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ class Booted:
         return PROTOCOL.findall(self.machine.transcript.decode(errors="replace"))
 
 
-def build(yaml: Path, folder: Path, arch: str = "amd64") -> str:
-    """Build the image of a YAML file into a folder and return the prefix of its files."""
+def build(yaml: Path, folder: Path, arch: str = "amd64", *, home: Path | None = None) -> str:
+    """Build the image of a YAML file into a folder and return the prefix of its files; ``home`` is where ``~`` is."""
+    places = {"HOME": str(home), "PROVISIONER_CACHE": str(data.cache_dir())} if home else {}
     subprocess.run([sys.executable, "-m", "provisioner", "--quiet", "build", str(yaml), "--arch", arch,
-                    "--dir", str(folder)], check=True, stdout=subprocess.DEVNULL)
+                    "--dir", str(folder)], check=True, stdout=subprocess.DEVNULL, env={**os.environ, **places})
     return f"{folder}/{yaml.stem}"
 
 

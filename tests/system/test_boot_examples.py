@@ -1,0 +1,52 @@
+"""The smaller examples: log in with a key, scrape the figures."""
+
+from __future__ import annotations
+
+import subprocess
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from provisioner import data
+from tests.system.booting import LIMIT, booted, build
+
+pytestmark = pytest.mark.system
+LISTENS = "until netstat -ltn | grep -q :%d; do sleep 1; done"
+
+
+def test_sshd_lets_in_who_has_the_key(tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    key = tmp_path / ".ssh/id_ed25519"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    prefix = build(data.find("examples", "sshd.yml"), tmp_path, home=tmp_path)
+    with booted(prefix, publish=(22,)) as machine:
+        machine.run(LISTENS % 22)
+        ssh = ["ssh", "-i", str(key), "-p", str(machine.port(22)), "-o", "StrictHostKeyChecking=no",
+               "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={tmp_path}/known", "-o", "IdentitiesOnly=yes",
+               "root@127.0.0.1"]
+        said = subprocess.run([*ssh, "cat /proc/1/comm; ls /containers; runc list"], check=True, capture_output=True,
+                              text=True, timeout=LIMIT).stdout
+        assert said.splitlines()[:3] == ["init", "onboot", "services"]
+        assert "sshd" in said
+        other = tmp_path / "other"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
+        refused = subprocess.run([word.replace(str(key), str(other)) for word in ssh] + ["true"], check=False,
+                                 capture_output=True, text=True, timeout=LIMIT)
+        assert refused.returncode == 255
+        assert "Permission denied (publickey)" in refused.stderr
+
+
+def test_node_exporter_is_scraped(tmp_path: Path) -> None:
+    with booted(build(data.find("examples", "node-exporter.yml"), tmp_path), publish=(9100,)) as machine:
+        machine.run(LISTENS % 9100)
+        with urllib.request.urlopen(f"http://127.0.0.1:{machine.port(9100)}/metrics", timeout=LIMIT) as answer:
+            metrics = answer.read().decode()
+        assert 'node_uname_info{domainname="(none)",machine="x86_64",nodename="provisioner-' in metrics
+        assert 'node_network_up{device="eth0"} 1' in metrics
+        assert "node_memory_MemTotal_bytes" in metrics
+        # What it does for the engineer at the console: the power button is heard.
+        machine.machine.powerdown()
+        machine.machine.wait_console(b"provisioner: shutdown done", timeout=LIMIT)
+        assert machine.machine.wait(LIMIT) == 0
+        assert machine.machine.reason == "guest-shutdown"
