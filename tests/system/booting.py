@@ -31,6 +31,11 @@ class Booted:
     machine: Machine
     console: str
 
+    @property
+    def arch(self) -> str:
+        """The machine's architecture, as in Debian."""
+        return self.machine.options.arch
+
     def port(self, guest: int) -> int:
         """Return the port of 127.0.0.1 behind which the machine's port is."""
         return self.machine.ports[guest]

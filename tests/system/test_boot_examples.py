@@ -1,4 +1,4 @@
-"""The smaller examples: log in with a key, scrape the figures."""
+"""The smaller examples: log in with a key or a password, scrape the figures."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from provisioner import data
+from provisioner.providers.qemu import Machine, MachineOptions
+from provisioner.providers.qemu.image import direct_boot
 from tests.system.booting import LIMIT, booted, build
 
 pytestmark = pytest.mark.system
@@ -35,6 +37,34 @@ def test_sshd_lets_in_who_has_the_key(tmp_path: Path) -> None:
                                  capture_output=True, text=True, timeout=LIMIT)
         assert refused.returncode == 255
         assert "Permission denied (publickey)" in refused.stderr
+
+
+LOGIN = """
+services:
+  - {name: getty, image: provisioner/getty}
+files:
+  - path: etc/getty.shadow
+    contents: 'root:HASH:20000:0:::::'
+    mode: "0600"
+"""
+# mkpasswd -m sha512 -S saltsalt secret
+HASH = "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1"
+
+
+def test_without_insecure_the_console_asks_for_the_password(tmp_path: Path) -> None:
+    minimal = data.find("examples", "minimal.yml").read_text()
+    (tmp_path / "login.yml").write_text(minimal[:minimal.index("onboot:")] + LOGIN.replace("HASH", HASH))
+    image = direct_boot(build(tmp_path / "login.yml", tmp_path))
+    options = MachineOptions(kernel=image.kernel, initrd=image.initrd, cmdline=image.cmdline, arch="amd64")
+    with Machine(options) as machine:
+        for password, answer in (("wrong", b"Login incorrect"), ("secret", b":/# ")):
+            machine.wait_console(b" login: ", timeout=LIMIT)
+            machine.send_console(b"root\r")
+            machine.wait_console(b"Password: ", timeout=LIMIT)
+            machine.send_console(f"{password}\r".encode())
+            machine.wait_console(answer, timeout=LIMIT)
+        machine.send_console(b"cat /proc/1/comm\r")
+        machine.wait_console(b"\r\ninit\r\n", timeout=LIMIT)
 
 
 def test_node_exporter_is_scraped(tmp_path: Path) -> None:
