@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from io import FileIO
 from itertools import chain, groupby
@@ -46,6 +46,9 @@ class Initrd:
             pool = ThreadPoolExecutor(jobs)
             try:
                 futures = [self._start(pool, run) for run in self._runs]
+                # Awaited in order, a failure would go unseen until the parts before it are done.
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                    future.result()
                 self._segments = [future.result() for future in futures]
             finally:
                 self._stop.set()
