@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -71,27 +74,39 @@ def test_a_port_in_use_is_told_before_anything_is_made() -> None:
     assert f"TCP port {port} is in use by" in done.stderr
 
 
-def ordinary_user(*argv: str) -> subprocess.CompletedProcess[str]:
-    """Run a program as user 1000 with a /dev/net/tun that everybody may open, as udev makes it."""
+@pytest.fixture
+def package() -> Iterator[Path]:
+    """A copy of the package that every user can read, wherever the checkout lies."""
+    with tempfile.TemporaryDirectory(prefix="provisioner-test-") as folder:
+        Path(folder).chmod(0o755)
+        shutil.copytree(ROOT / "provisioner", Path(folder) / "provisioner")
+        subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+        yield Path(folder)
+
+
+def ordinary_user(package: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code as user 1000 with a /dev/net/tun that everybody may open, as udev makes it."""
     script = ("mount -t tmpfs none /dev/net && mknod -m 666 /dev/net/tun c 10 200 &&"
               'exec setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all "$@"')
     command = ["unshare", "--mount", "sh", "-ec", script, "sh"] if os.geteuid() == 0 else []
-    return subprocess.run([*command, *argv], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+    return subprocess.run([*command, python, "-c", code], cwd=package, env={"PATH": os.environ["PATH"]},
+                          capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.tool
-def test_an_ordinary_user_gets_one_too(tmp_path: Path) -> None:
+def test_an_ordinary_user_gets_one_too(package: Path) -> None:
     code = "import os, sys\nfrom provisioner.netboot import lab\n" \
            "with lab.entered(lab.Lab()):\n    print(os.geteuid(), open('/proc/net/dev').read().count('tap0'))"
-    done = ordinary_user(sys.executable, "-c", code)
+    done = ordinary_user(package, code)
     assert (done.returncode, done.stdout) == (0, "0 1\n"), done.stderr
 
 
 @pytest.mark.tool
-def test_threads_are_named_as_the_reason() -> None:
+def test_threads_are_named_as_the_reason(package: Path) -> None:
     code = "import threading, time\nfrom provisioner.netboot import lab\n" \
            "threading.Thread(target=time.sleep, args=(20,), daemon=True).start()\n" \
            "with lab.entered(lab.Lab()): pass"
-    done = ordinary_user(sys.executable, "-c", code)
+    done = ordinary_user(package, code)
     assert "PrivilegeError" in done.stderr
     assert "before the program starts threads" in done.stderr

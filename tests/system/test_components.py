@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -49,8 +48,8 @@ def test_programs_start_in_their_images(tmp_path: Path) -> None:
         index = store.lookup(f"docker.io/provisioner/{name}:latest")
         assert index
         layer = store.image(index, Platform.host()).layers[0]
-        with tarfile.open(store.path(layer.digest)) as archive:
-            archive.extractall(root, filter="fully_trusted")
+        root.mkdir()
+        subprocess.run(["tar", "-C", str(root), "-xf", str(store.path(layer.digest))], check=True)
         (root / "dev").mkdir(exist_ok=True)
         (root / "dev/null").touch()
         done = subprocess.run(["unshare", "--user", "--map-root-user", "--root", root, *command.split()],
