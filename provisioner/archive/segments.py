@@ -122,7 +122,7 @@ class SegmentStore:
         taken: dict[str, Blob] = {}
         with _Hashed(folder / "segment", check) as file:
             packer = Writer(compressor(self._method, self._level), file.write)
-            counter = Counter(packer.write)
+            counter = Counter(_checked(packer.write, check))
             archive = CpioWriter(counter)
             for entry in entries:
                 if entry.kind is Kind.FILE and take(entry):
@@ -191,6 +191,15 @@ class _Hashed:
             while left:
                 left = left[self._file.write(left):]
         self.size += len(data)
+
+
+def _checked(sink: Callable[[bytes], object], check: Callable[[], None]) -> Callable[[bytes], None]:
+    """Check before each piece goes in: out of a compressor little may come for long."""
+    def write(data: bytes) -> None:
+        check()
+        sink(data)
+
+    return write
 
 
 def _keep(path: Path, content: Iterable[bytes], check: Callable[[], None]) -> Blob:

@@ -46,7 +46,7 @@ def command(out: Output, /, files: tuple[str, ...], **chosen: object) -> None:
 
     options = _options(out, files, chosen)
     chosen_formats(options)
-    artifacts = build(_load(out, files), options)
+    artifacts = build(load(out, files), options)
     if options.output != Path("-"):
         _report(out, artifacts)
 
@@ -68,7 +68,7 @@ def _options(out: Output, files: tuple[str, ...], chosen: dict[str, object]) -> 
         platforms=_platforms(_words(chosen["arches"])),
         compress=str(chosen["compress"]),
         pull=bool(chosen["pull"]), docker=bool(chosen["docker"]), locked=bool(chosen["locked"]),
-        sink=_Progress(out),
+        sink=Progress(out),
     )
 
 
@@ -89,7 +89,8 @@ def _platforms(names: tuple[str, ...]) -> tuple[Platform, ...]:
     return found
 
 
-def _load(out: Output, files: tuple[str, ...]) -> ImageSpec:
+def load(out: Output, files: tuple[str, ...]) -> ImageSpec:
+    """Read a spec and warn of all that has no effect."""
     from provisioner import spec
     from provisioner.errors import Problem
 
@@ -118,13 +119,14 @@ def _report(out: Output, artifacts: list[Artifact]) -> None:
     out.table(["FILE", "SIZE", "DIGEST"], [[a.path, human(a.size), a.digest] for a in artifacts])
 
 
-class _Progress:
+class Progress:
     """Prints a line for each step of a build on standard error."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
 
     def __call__(self, event: Event) -> None:
+        """Be a sink: warnings always, the rest unless quiet."""
         if event.stage in ("warning", "stale"):
             self._out.warn(f"{event.name}: {event.detail}" if event.name else event.detail)
         elif event.stage != "image" or self._out.verbose:

@@ -63,18 +63,17 @@ def _build_and_start_over(output: Output, source: Path | None) -> None:
 
     A namespace can be entered only by a process without threads, and building has used some.
     """
-    from provisioner import spec
     from provisioner.build import BuildOptions, build
-    from provisioner.cli.build import _Progress
+    from provisioner.cli.build import Progress, load
     from provisioner.model.platform import Platform
 
     yaml = source or data.find("examples", "docker.yml")
     folder = data.cache_dir() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     output.info(f"building {yaml}")
-    sink = output.event if output.as_json else _Progress(output)
+    sink = output.event if output.as_json else Progress(output)
     options = BuildOptions(name=yaml.stem, directory=folder, platforms=(Platform("amd64"),), sink=sink)
-    build(spec.load(str(yaml)), options)
+    build(load(output, (str(yaml),)), options)
     _loaders(output)
     arguments = [word for word in sys.argv[1:] if source is None or word != str(source)]
     if source is None:

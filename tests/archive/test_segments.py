@@ -73,6 +73,25 @@ def test_the_check_can_stop_the_work(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_check_does_not_wait_for_output(tmp_path: Path) -> None:
+    read: list[int] = []
+
+    def content() -> Iterator[bytes]:
+        for number in range(64):
+            read.append(number)
+            yield bytes(1 << 16)
+
+    def stop() -> None:
+        if len(read) == 3:
+            raise InterruptedError
+
+    huge = Entry("zeros", Kind.FILE, size=64 << 16, content=content())
+    with pytest.raises(InterruptedError):
+        SegmentStore(tmp_path, "xz").build("key", [huge], take=take, check=stop)
+    assert read == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["meta", "size", "gone", "taken"])
 def test_a_damaged_folder_is_not_found_and_replaced(tmp_path: Path, damage: str) -> None:
     store = SegmentStore(tmp_path, "gzip")
