@@ -1,132 +1,130 @@
-"""The pipeline: all files or none, the same bytes for the same input, clear words when it cannot be."""
+"""The pipeline as a whole: names of files, choices that do not fit, all outputs or none."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from provisioner import spec
-from provisioner.build import BuildOptions, build, default_name
-from provisioner.errors import NotFoundError, ProvisionerError, UsageError
+from provisioner.build import BuildOptions, build, chosen_formats, default_name
+from provisioner.errors import DeviceError, InputError, NotFoundError, UsageError
 from provisioner.model.event import Event
 from provisioner.model.platform import Platform
-from tests.fakes import small
+from provisioner.oci.store import PlatformError
+from tests.fakes.machine import YAML, stock
 
 AMD64, ARM64 = Platform("amd64"), Platform("arm64")
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with the machine's images, for this test alone."""
     monkeypatch.setenv("PROVISIONER_CACHE", str(tmp_path / "cache"))
-    small.store(tmp_path / "cache")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    stock(tmp_path / "cache")
     return tmp_path / "cache"
 
 
-def made(folder: Path, *formats: str, platforms: tuple[Platform, ...] = (AMD64,), text: str = small.YAML,
-         events: list[Event] | None = None) -> dict[str, str]:
-    folder.mkdir(exist_ok=True)
-    sink = (lambda _event: None) if events is None else events.append
-    options = BuildOptions("m", folder, formats=formats or ("kernel+initrd",), platforms=platforms, sink=sink)
-    return {one.path.name: one.digest for one in build(spec.parse(text, file="m.yml"), options)}
-
-
-def test_the_files_are_what_they_are_said_to_be(cache: Path, tmp_path: Path) -> None:
-    said = made(tmp_path / "out", "kernel+initrd", "tar")
-    assert set(said) == {"m-kernel", "m-initrd.img", "m-cmdline", "m.tar"}
-    for name, digest in said.items():
-        assert digest == "sha256:" + hashlib.sha256((tmp_path / "out" / name).read_bytes()).hexdigest()
-    assert (tmp_path / "out/m-kernel").read_bytes() == b"a kernel"
-    assert (tmp_path / "out/m-cmdline").read_text() == "console=ttyS0"
-
-
-def test_several_architectures_are_part_of_the_names(cache: Path, tmp_path: Path) -> None:
-    said = made(tmp_path / "out", platforms=(AMD64, ARM64))
-    assert {name for name in said if "kernel" in name} == {"m-amd64-kernel", "m-arm64-kernel"}
-    assert said["m-amd64-initrd.img"] != said["m-arm64-initrd.img"]
-
-
-def test_a_second_build_touches_no_layer(cache: Path, tmp_path: Path) -> None:
-    first = made(tmp_path / "one")
-    layers = [blob for blob in (cache / "oci/blobs/sha256").iterdir() if blob.read_bytes().startswith(b"\x1f\x8b")]
-    assert len(layers) == 3 * 2
-    for layer in layers:
-        layer.write_bytes(layer.read_bytes()[:-1] + b"?")
-    events: list[Event] = []
-    assert made(tmp_path / "two", events=events) == first
-    changed = made(tmp_path / "three", text=small.YAML.replace("hello", "good bye"))
-    assert changed["m-initrd.img"] != first["m-initrd.img"]
-    assert {event.detail for event in events if event.name in {"kernel", "init[0]"}} >= {"unchanged"}
-
-
-def test_a_damaged_segment_is_made_again(cache: Path, tmp_path: Path) -> None:
-    first = made(tmp_path / "one")
-    for segment in (cache / "segments").glob("*/segment"):
-        body = bytearray(segment.read_bytes())
-        body[len(body) // 2] ^= 1
-        segment.write_bytes(bytes(body))
-    assert made(tmp_path / "two") == first
-
-
-def test_all_or_nothing(cache: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    made(out)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    broken = small.YAML.replace("acme/tool:1\n    net", "oci:/nowhere:1\n    net").replace("hello", "changed")
-    with pytest.raises(NotFoundError, match=r"m\.yml:12:12"):
-        made(out, text=broken)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-
-
-def test_a_wrong_format_names_the_near_one(cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError) as caught:
-        made(tmp_path / "out", "kernel+initrt")
-    assert "kernel+initrd" in caught.value.hint
-
-
-def test_one_output_takes_one_file(cache: Path, tmp_path: Path) -> None:
-    options = BuildOptions("m", output=tmp_path / "x", formats=("kernel+initrd",), platforms=(AMD64,))
-    with pytest.raises(UsageError, match="one output file"):
-        build(spec.parse(small.YAML, file="m.yml"), options)
-
-
-def test_a_full_disk_is_named_and_leaves_nothing(cache: Path, tmp_path: Path) -> None:
-    big = small.YAML + "  - path: etc/big\n    source: big\n"
-    (tmp_path / "big").write_bytes(os.urandom(1 << 20))
-    (tmp_path / "m.yml").write_text(big)
-    out = tmp_path / "out"
-    out.mkdir()
-
-    def limit() -> None:
-        import signal
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-    argv = [sys.executable, "-m", "provisioner", "build", "--arch", "amd64", "--dir", str(out), "m.yml"]
-    done = subprocess.run(argv, cwd=tmp_path, preexec_fn=limit, capture_output=True, text=True, check=False)
-    assert done.returncode == 8, done.stderr
-    assert "Traceback" not in done.stderr
-    assert str(tmp_path) in done.stderr
-    assert list(out.iterdir()) == []
-    assert not list((cache / "segments").glob(".new-*"))
-
-
-def test_an_unwritable_folder_is_named(cache: Path, tmp_path: Path) -> None:
-    options = BuildOptions("m", Path("/proc/nowhere"), platforms=(AMD64,))
-    with pytest.raises(ProvisionerError) as caught:
-        build(spec.parse(small.YAML, file="m.yml"), options)
-    assert "/proc/nowhere" in str(caught.value)
+def written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 @pytest.mark.parametrize(("sources", "name"), [
-    (["a.yml", "dir/docker.yml"], "docker"), (["-"], "moby"), (["docker"], "docker"),
-    (["https://example.org/x/web.yml?raw=1"], "web"),
-])
-def test_the_default_name_is_linuxkits(sources: list[str], name: str) -> None:
+    (("docker.yml",), "docker"), (("a.yml", "dir/b.yaml"), "b"), (("plain",), "plain"), ((".yml",), ".yml"),
+    (("v1.2.yml",), "v1.2"), (("-",), "moby"), (("https://example.com/x/y.yml?raw=1",), "y"),
+    (("https://example.com/x/",), "x")])
+def test_the_name_without_a_name(sources: tuple[str, ...], name: str) -> None:
     assert default_name(sources) == name
+
+
+def test_the_architecture_is_in_the_name_only_of_several() -> None:
+    assert BuildOptions("m", Path("d"), platforms=(ARM64,)).target(ARM64) == Path("d/m")
+    assert BuildOptions("m", Path("d"), platforms=(AMD64, ARM64)).target(ARM64) == Path("d/m-arm64")
+
+
+def test_formats_in_their_order_each_once() -> None:
+    modules = chosen_formats(BuildOptions("m", formats=("tar", "kernel+initrd", "tar")))
+    assert [module.NAME for module in modules] == ["tar", "kernel+initrd"]
+
+
+@pytest.mark.parametrize(("formats", "platforms", "hint"), [
+    (("kernel+initrd",), (AMD64,), "kernel+initrd is more than one file"),
+    (("tar", "kernel+initrd"), (AMD64,), "kernel+initrd is more than one file"),
+    (("tar",), (AMD64, ARM64), "use --dir and --name")])
+def test_one_output_file_is_one_file(formats: tuple[str, ...], platforms: tuple[Platform, ...], hint: str) -> None:
+    options = BuildOptions("m", output=Path("x"), formats=formats, platforms=platforms)
+    with pytest.raises(UsageError) as error:
+        chosen_formats(options)
+    assert hint in error.value.hint
+
+
+def test_every_format_for_every_platform(cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    events: list[Event] = []
+    options = BuildOptions("m", out, formats=("kernel+initrd", "tar"), platforms=(AMD64, ARM64), sink=events.append)
+    made = build(spec.parse(YAML, file="m.yml"), options)
+    assert written(out) == sorted(f"m-{arch}{end}" for arch in ("amd64", "arm64")
+                                  for end in ("-kernel", "-initrd.img", "-cmdline", ".tar"))
+    assert [(one.path.name, one.role, str(one.platform)) for one in made[:4]] == [
+        ("m-amd64-kernel", "kernel", "linux/amd64"), ("m-amd64-initrd.img", "initrd", "linux/amd64"),
+        ("m-amd64-cmdline", "cmdline", "linux/amd64"), ("m-amd64.tar", "tar", "linux/amd64")]
+    for one in made:
+        data = one.path.read_bytes()
+        assert (one.size, one.digest) == (len(data), "sha256:" + hashlib.sha256(data).hexdigest())
+    assert {"image", "segment", "part"} <= {event.stage for event in events}
+    assert (cache / "segments").is_dir()
+
+
+def test_the_second_platform_s_failure_takes_the_first_s_files_away(tmp_path: Path,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVISIONER_CACHE", str(tmp_path / "cache"))
+    stock(tmp_path / "cache", {"server": ["amd64"]})
+    out = tmp_path / "made" / "out"
+    with pytest.raises(PlatformError):
+        build(spec.parse(YAML, file="m.yml"), BuildOptions("m", out, platforms=(AMD64, ARM64)))
+    assert not out.parent.exists()
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_failure_keeps_what_an_earlier_build_made(tmp_path: Path) -> None:
+    options = BuildOptions("m", tmp_path / "out", formats=("kernel+initrd", "tar"), platforms=(AMD64,))
+    made = build(spec.parse(YAML, file="m.yml"), options)
+    before = {one.path: one.path.read_bytes() for one in made}
+    missing = YAML.replace("acme/kernel:1", "acme/kernel:1\n  binary: absent")
+    with pytest.raises(InputError, match=r"m\.yml:3:.*absent"):
+        build(spec.parse(missing, file="m.yml"), options)
+    assert {path: path.read_bytes() for path in sorted((tmp_path / "out").iterdir())} == dict(sorted(before.items()))
+
+
+@pytest.mark.usefixtures("cache")
+def test_formats_that_collide_or_are_unknown(tmp_path: Path) -> None:
+    (tmp_path / "m.tar").mkdir()
+    with pytest.raises(UsageError, match=r"m\.tar is a directory"):
+        build(spec.parse(YAML, file="m.yml"), BuildOptions("m", tmp_path, formats=("kernel+initrd", "tar")))
+    assert "m-kernel" not in written(tmp_path)
+    with pytest.raises(NotFoundError, match="no format floppy"):
+        build(spec.parse(YAML, file="m.yml"), BuildOptions("m", tmp_path, formats=("floppy",)))
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DeviceError, match="file is no folder"):
+        build(spec.parse(YAML, file="m.yml"), BuildOptions("m", tmp_path / "file" / "out", platforms=(AMD64,)))
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_warm_build_differs_only_in_what_changed(tmp_path: Path) -> None:
+    events: list[Event] = []
+    options = BuildOptions("m", tmp_path / "out", platforms=(AMD64,), sink=events.append)
+    first = build(spec.parse(YAML, file="m.yml"), options)
+    events.clear()
+    second = build(spec.parse(YAML.replace("hello", "other"), file="m.yml"), options)
+    segments = [(event.name, event.detail) for event in events if event.stage == "segment"]
+    assert sorted(name for name, detail in segments if detail == "unchanged") == [
+        "init[0]", "kernel", "onboot[0]", "services[0]"]
+    assert {detail for name, detail in segments if "files[0]" in name} == {"compressed"}
+    assert [one.digest for one in first][::2] == [one.digest for one in second][::2]
+    assert first[1].digest != second[1].digest

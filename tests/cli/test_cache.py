@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from provisioner.cli.main import _guarded
+from tests.cli.shell import Shell
 from tests.fakes.faults import serving
 from tests.fakes.images import Images, docker_save, layer
 from tests.fakes.registry import fake
-
-
-class Shell:
-    """Runs verbs as the program does, with a cache of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, *words: str, stdin: bytes | None = None, code: int = 0) -> str:
-        environment = {"PROVISIONER_CACHE": str(self.folder / "cache"), "HOME": str(self.folder)}
-        with CliRunner().isolation(stdin, environment) as (stdout, stderr, _):
-            result = _guarded(list(words))
-            sys.stdout.flush()
-        self.stdout, self.stderr = stdout.getvalue(), stderr.getvalue().decode()
-        assert result == code, self.stderr
-        return self.stdout.decode(errors="replace")
 
 
 @pytest.fixture
