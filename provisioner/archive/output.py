@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO, RawIOBase
@@ -112,8 +113,14 @@ class Outputs:
         path = self._only or path
         if path == STDOUT:
             return self._keep(OutputFile(path, FileIO(os.dup(1), "w"), STDOUT))
-        if path.is_dir():
+        with translated(path, 0):
+            mode = _mode(path)
+        if stat.S_ISDIR(mode):
             raise UsageError(f"{path} is a directory", hint="choose another name for the output")
+        if mode and not stat.S_ISREG(mode):
+            # A device or a pipe is written to as it is: a rename would put a plain file in its place.
+            with translated(path, 0):
+                return self._keep(OutputFile(path, FileIO(os.open(path, os.O_WRONLY | os.O_CLOEXEC), "w"), STDOUT))
         if any(file.path == path for file in self._files):
             raise UsageError(f"two outputs would be called {path}", hint="give them different names or formats")
         with translated(path, 0):
@@ -189,6 +196,14 @@ def _open(path: Path) -> tuple[FileIO, Path | None]:
         hidden = _hidden(path)
         return FileIO(hidden, "x+"), hidden
     return FileIO(number, "w"), None
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of what stands at ``path``, links followed; 0 when nothing does."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _hidden(path: Path) -> Path:

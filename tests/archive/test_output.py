@@ -50,6 +50,33 @@ def test_nothing_is_left_when_something_fails(tmp_path: Path, error: BaseExcepti
     assert (tmp_path / "old").read_text() == "kept"
 
 
+def test_a_device_is_written_to_and_stays() -> None:
+    with pytest.raises(DeviceError, match="/dev/full: the disk is full"), Outputs() as outputs:
+        outputs.create(Path("/dev/full")).write(b"x")
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with Outputs() as outputs:
+        outputs.create(pipe).write(b"through")
+        outputs.commit()
+    assert os.read(reader, 99) == b"through"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_folder_that_may_not_be_searched_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, **_: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(PrivilegeError, match="Permission denied"), Outputs() as outputs:
+        outputs.create(tmp_path / "a")
+
+
 def test_an_old_file_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old and longer")
     with Outputs() as outputs:
