@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from provisioner import __version__
-from provisioner.errors import ProvisionerError, UsageError
+from provisioner.errors import DeviceError, PrivilegeError, ProvisionerError, UsageError
 
 VERBS: dict[str, str] = {
     "build": "Build machine images from YAML.",
@@ -93,13 +93,24 @@ def _guarded(argv: list[str]) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\ninterrupted", err=True)
+        if "--json" in argv:
+            click.echo(json.dumps({"error": "interrupted", "message": "interrupted", "hint": "", "exit_code": 130}))
+        else:
+            click.echo("\ninterrupted", err=True)
         return 130
     except click.ClickException as error:
-        error.show()
+        if "--json" in argv:
+            _report(UsageError(error.format_message()), as_json=True)
+        else:
+            error.show()
         return UsageError.exit_code
     except BrokenPipeError:
         return 141
+    except OSError as error:
+        # Whatever the kernel says where nobody expected it is still no reason to show a traceback.
+        failure = PrivilegeError(str(error)) if isinstance(error, PermissionError) else DeviceError(str(error))
+        _report(failure, as_json="--json" in argv)
+        return failure.exit_code
     return result if isinstance(result, int) else 0
 
 

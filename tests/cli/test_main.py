@@ -61,6 +61,14 @@ def test_a_wrong_option_is_a_usage_error() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("args", [("build", "--no-such-option"), ("build",), ("--no-such-option",), ("biuld",)])
+def test_a_wrong_command_line_is_json_too(args: tuple[str, ...]) -> None:
+    done = run("--json", *args)
+    assert (done.returncode, done.stderr) == (2, "")
+    told = json.loads(done.stdout)
+    assert (told["error"], told["exit_code"]) == ("usage", 2)
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
     """Make the command line raise what the test puts into the list."""
@@ -98,6 +106,25 @@ def test_problems_keep_their_places(failing: list[BaseException], capsys: pytest
 def test_interrupts_end_with_130(failing: list[BaseException]) -> None:
     failing.append(KeyboardInterrupt())
     assert guarded([]) == 130
+
+
+def test_an_interrupt_is_json_too(failing: list[BaseException], capsys: pytest.CaptureFixture[str]) -> None:
+    failing.append(KeyboardInterrupt())
+    assert guarded(["--json"]) == 130
+    assert json.loads(capsys.readouterr().out)["error"] == "interrupted"
+
+
+@pytest.mark.parametrize(("error", "code", "kind"), [
+    (OSError(28, "No space left on device", "x"), 8, "device"),
+    (PermissionError(13, "Permission denied", "x"), 10, "privilege"),
+])
+def test_what_the_kernel_refuses_is_no_traceback(failing: list[BaseException], capsys: pytest.CaptureFixture[str],
+                                                 error: OSError, code: int, kind: str) -> None:
+    failing.append(error)
+    assert guarded(["--json"]) == code
+    assert json.loads(capsys.readouterr().out)["error"] == kind
+    assert guarded([]) == code
+    assert "x" in capsys.readouterr().err
 
 
 def test_sigterm_takes_the_same_way_out() -> None:
