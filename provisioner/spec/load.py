@@ -56,7 +56,8 @@ def load(*sources: str | Path, packages: Packages | None = None, fetch: Fetch | 
 
 def parse(text: str, *, file: str, noted: list[Problem] | None = None) -> ImageSpec:
     """Return one file's spec: its grammar is checked, not yet what needs the whole (see ``check``)."""
-    return load_yaml(text, ImageSpec, file=file, exact_text=True, notices=[] if noted is None else noted)
+    return load_yaml(text, ImageSpec, file=file, exact_text=True, notices=[] if noted is None else noted,
+                     named={"services": "service", "volumes": "volume"})
 
 
 def parse_label(text: str, *, file: str) -> ImageConfig:

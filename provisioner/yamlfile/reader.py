@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -49,12 +50,14 @@ def decode(raw: bytes, file: str) -> str:
 
 
 def load(text: str, model: type[M], *, file: str, exact_text: bool = False,
-         notices: list[Problem] | None = None) -> M:
+         notices: list[Problem] | None = None, named: Mapping[str, str] | None = None) -> M:
     """Return ``model`` filled from the YAML ``text``; raise InputError with every problem found.
 
     ``exact_text`` refuses unquoted numbers and booleans where text is wanted (LinuxKit's grammar); otherwise such a
     scalar is taken as the text it is. A second document in the file is an error, or, where the caller passes
-    ``notices``, a notice, and is not read. Models that are ``Document``s remember their places.
+    ``notices``, a notice, and is not read. ``named`` maps a key whose list has names that may stand once to what an
+    item is called; a doubled name is looked for only beside other faults, as a sound file is the caller's to check.
+    Models that are ``Document``s remember their places.
     """
     root, second = compose(text, file=file)
     shape = Shape(file, exact_text)
@@ -66,7 +69,7 @@ def load(text: str, model: type[M], *, file: str, exact_text: bool = False,
         (shape.problems if notices is None else notices).append(problem)
     value = _validate(data, model, shape)
     if shape.problems or value is None:
-        raise InputError(problems=shape.problems)
+        raise InputError(problems=[*shape.problems, *_doubles(data, shape, named or {})])
     _remember(value, shape.places, ())
     return value
 
@@ -77,6 +80,21 @@ def _validate(data: Any, model: type[M], shape: Shape) -> M | None:
     except ValidationError as error:
         shape.problems += _problems(error, shape)
         return None
+
+
+def _doubles(data: Any, shape: Shape, named: Mapping[str, str]) -> Iterator[Problem]:
+    """Yield the names that stand twice in a list of ``named``; what is no list or has no name is passed over."""
+    for key, kind in named.items() if isinstance(data, dict) else ():
+        seen: dict[str, Place] = {}
+        for index, item in enumerate(items if isinstance(items := data.get(key), list) else ()):
+            name = item.get("name") if isinstance(item, dict) else None
+            if not isinstance(name, str):
+                continue
+            place = shape.places[(key, index, "name")]
+            if name in seen:
+                yield Problem(place.file, place.line, place.column, f"two {kind}s are named `{name}`",
+                              f"the first is at {seen[name]}")
+            seen.setdefault(name, place)
 
 
 def _remember(value: Any, places: dict[Path, Place], path: Path) -> None:

@@ -226,3 +226,21 @@ def test_labels() -> None:
                        ("{\"pid\": ", "not YAML"), ("{\"binds\": \"x\"}", "must be a list")):
         with pytest.raises(InputError, match=f"^label of x:.*{said}"):
             parse_label(text, file="label of x")
+
+
+def test_a_doubled_name_is_told_beside_other_faults() -> None:
+    text = "services:\n- {name: a, image: x, bind: []}\n- {name: a, image: y}\nvolumes: 3\n"
+    with pytest.raises(InputError) as caught:
+        parse(text, file="f")
+    assert [str(problem) for problem in caught.value.problems] == [
+        "f:2:23: unknown key `bind` in services[0] (did you mean `binds`?)",
+        "f:3:10: two services are named `a` (the first is at f:2:10)",
+        "f:4:10: volumes must be a list, not the number 3",
+    ]
+
+
+@pytest.mark.parametrize("text", ["services: [3, a, {name: [b]}, {name: 4}]", "services: {name: a}", "[services]"])
+def test_names_that_are_none_are_no_doubles(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(text, file="f")
+    assert "two services" not in str(caught.value)
