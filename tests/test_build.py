@@ -9,7 +9,7 @@ import pytest
 
 from provisioner import spec
 from provisioner.build import BuildOptions, build, chosen_formats, default_name
-from provisioner.errors import DeviceError, InputError, NotFoundError, UsageError
+from provisioner.errors import DeviceError, InputError, NotFoundError, ProvisionerError, UsageError
 from provisioner.model.event import Event
 from provisioner.model.platform import Platform
 from provisioner.oci.store import PlatformError
@@ -128,3 +128,29 @@ def test_a_warm_build_differs_only_in_what_changed(tmp_path: Path) -> None:
     assert {detail for name, detail in segments if "files[0]" in name} == {"compressed"}
     assert [one.digest for one in first][::2] == [one.digest for one in second][::2]
     assert first[1].digest != second[1].digest
+
+
+def test_a_second_build_reads_no_layer(cache: Path, tmp_path: Path) -> None:
+    options = BuildOptions("m", tmp_path / "out", platforms=(AMD64,))
+    first = build(spec.parse(YAML, file="m.yml"), options)
+    layers = [blob for blob in (cache / "oci/blobs/sha256").iterdir() if blob.read_bytes().startswith(b"\x1f\x8b")]
+    assert len(layers) == 5 * 2 - 1  # one is the same for both
+    for layer in layers:
+        layer.write_bytes(layer.read_bytes()[:-1] + b"?")
+    assert build(spec.parse(YAML, file="m.yml"), options) == first
+
+
+def test_a_damaged_segment_is_made_again(cache: Path, tmp_path: Path) -> None:
+    options = BuildOptions("m", tmp_path / "out", platforms=(AMD64,))
+    first = build(spec.parse(YAML, file="m.yml"), options)
+    for segment in (cache / "segments").glob("*/segment"):
+        body = bytearray(segment.read_bytes())
+        body[len(body) // 2] ^= 1
+        segment.write_bytes(bytes(body))
+    assert build(spec.parse(YAML, file="m.yml"), options) == first
+
+
+@pytest.mark.usefixtures("cache")
+def test_an_unwritable_folder_is_named() -> None:
+    with pytest.raises(ProvisionerError, match="/proc/nowhere"):
+        build(spec.parse(YAML, file="m.yml"), BuildOptions("m", Path("/proc/nowhere"), platforms=(AMD64,)))
