@@ -37,6 +37,8 @@ MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
 CONFIGS = (CONFIG, DOCKER_CONFIG)
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
+PULLED = ("org.provisioner.pulled", "true")
+"""The annotation of a name in the store that stands for what a registry said, not for what a user brought in."""
 _FOREIGN = "application/vnd.oci.image.layer.nondistributable.v1.tar"
 LAYERS = (LAYER_TAR, LAYER_GZIP, LAYER_ZSTD, DOCKER_LAYER_GZIP, DOCKER_LAYER_TAR, DOCKER_LAYER_TAR + ".zstd",
           _FOREIGN, _FOREIGN + "+gzip", _FOREIGN + "+zstd",

@@ -28,7 +28,7 @@ from provisioner.oci import daemon
 from provisioner.oci.archive import ingest
 from provisioner.oci.auth.credentials import Finder
 from provisioner.oci.layout import Layout, choose
-from provisioner.oci.manifest import ManifestError
+from provisioner.oci.manifest import PULLED, ManifestError
 from provisioner.oci.pull import pull as pull_image
 from provisioner.oci.reference import Reference
 from provisioner.oci.registry import Registry
@@ -63,7 +63,8 @@ def fetch(reference: str, platform: Platform, store: Store, *, pull: bool = Fals
 
 def _complete(kept: Descriptor, platform: Platform, store: Store, wanted: Reference) -> bool:
     try:
-        return store.complete(kept, platform, wanted.familiar)
+        # A registry says what it has; only a manifest that the user brought in may serve another platform.
+        return store.complete(kept, platform, wanted.familiar, strict=PULLED in kept.annotations)
     except PlatformError as error:
         raise PlatformError(error.message, hint="that is what the store has; --pull asks the registry") from error
     except DigestError:
@@ -122,7 +123,7 @@ def _from_endpoint(registry: Registry, wanted: Reference, platform: Platform, st
     descriptor, content = registry.resolve()
     store.put(content, descriptor.media_type)
     pull_image(registry, descriptor, platform, store, name=wanted.familiar, sink=sink)
-    store.tag(wanted, descriptor)
+    store.tag(wanted, replace(descriptor, annotations=(PULLED,)))
     return descriptor
 
 

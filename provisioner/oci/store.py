@@ -112,8 +112,8 @@ class Store(Blobs):
         found = {}
         for entry in self._entries():
             if name := _name(entry):
-                found[name] = replace(documents.descriptor_from_json(entry, f"{name} in {self._index}"),
-                                      annotations=())
+                descriptor = documents.descriptor_from_json(entry, f"{name} in {self._index}")
+                found[name] = replace(descriptor, annotations=_marks(descriptor))
         return dict(sorted(found.items()))
 
     def select(self, descriptor: Descriptor, platform: Platform, reference: str = "") -> Descriptor:
@@ -246,7 +246,7 @@ class Store(Blobs):
     def _retag(self, keyed: Mapping[str, Descriptor]) -> None:
         kept = [entry for entry in self._entries() if _name(entry) not in keyed]
         self._write_entries(kept + [
-            documents.descriptor_to_json(replace(descriptor, annotations=documents.names(key)))
+            documents.descriptor_to_json(replace(descriptor, annotations=documents.names(key) + _marks(descriptor)))
             for key, descriptor in keyed.items()])
 
     def _write_entries(self, entries: list[dict[str, Any]]) -> None:
@@ -293,3 +293,7 @@ def _check_version(marker: Path) -> None:
     if version != _VERSION:
         raise RefusedError(f"{marker.parent} has the layout version {version}; this program knows {_VERSION}",
                            hint="a newer program made it; choose another directory with PROVISIONER_CACHE")
+
+
+def _marks(descriptor: Descriptor) -> tuple[tuple[str, str], ...]:
+    return tuple(note for note in descriptor.annotations if note == documents.PULLED)

@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from provisioner.http import Client
 from provisioner.model.event import Event
 from provisioner.model.platform import Platform
 from provisioner.oci.auth.credentials import Finder
-from provisioner.oci.manifest import ManifestError
+from provisioner.oci.manifest import PULLED, ManifestError
 from provisioner.oci.reference import Reference
 from provisioner.oci.registry import Registry
 from provisioner.oci.settings import Settings
@@ -64,7 +65,7 @@ def test_one_platform_is_fetched_and_no_more(server: FaultServer, store: Store) 
     top = fetch(f"{server.host}/team/app:1", ARM64, store)
     assert top.digest == made.tops[0]["digest"]
     assert store.image(top, ARM64).process["Cmd"] == ["arm64"]
-    assert store.lookup(f"{server.host}/team/app:1") == top
+    assert store.lookup(f"{server.host}/team/app:1") == replace(top, annotations=(PULLED,))
     asked = [request.path.rpartition("/")[2] for request in server.requests]
     assert set(blobs_of(made, ARM64)) <= set(asked)
     assert not set(blobs_of(made, AMD64)[:1]) & set(asked)
@@ -93,7 +94,7 @@ def test_an_image_by_digest(server: FaultServer, store: Store) -> None:
     digest = script(server).images.tops[0]["digest"]
     top = fetch(f"{server.host}/team/app@{digest}", AMD64, store)
     assert top.digest == digest
-    assert store.lookup(f"{server.host}/team/app@{digest}") == top
+    assert store.lookup(f"{server.host}/team/app@{digest}") == replace(top, annotations=(PULLED,))
 
 
 def test_docker_media_types(store: Store) -> None:

@@ -53,6 +53,17 @@ def test_an_imported_image_that_stands_alone_is_used_with_a_warning(store: Store
     assert "image for linux/amd64 is used for linux/arm64" in events[0].detail
 
 
+def test_a_pulled_image_that_stands_alone_serves_its_own_platform_only(store: Store) -> None:
+    made = Images()
+    made.name(made.manifest("amd64", [layer("x")]), "x")
+    with serving(fake(made)) as server:
+        name = f"{server.host}/x:1"
+        for _ in range(2):
+            assert store.complete(fetch(name, AMD64, store), AMD64)
+            with pytest.raises(PlatformError, match="has no image for linux/arm64; it has linux/amd64"):
+                fetch(name, ARM64, store)
+
+
 def test_a_blob_that_went_bad_is_fetched_anew(store: Store) -> None:
     made = Images()
     made.name(made.manifest("amd64", [layer("x")]), "x")
