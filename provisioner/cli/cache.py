@@ -78,13 +78,14 @@ def pull(out: Output, names: tuple[str, ...], platform_name: str | None, mirrors
     """Fetch images now, so that builds need no network."""
     from provisioner.model.platform import Platform
     from provisioner.oci.settings import Settings
-    from provisioner.oci.sources import fetch
+    from provisioner.resolve import Sources
 
     store, settings = _store(), Settings.load(mirrors)
     platform = Platform.parse(platform_name) if platform_name else Platform.host()
     sink = out.event if not out.as_json else discard
-    rows = [{"name": name, "digest": fetch(name, platform, store, pull=True, settings=settings, sink=sink).digest,
-             "platform": str(platform)} for name in names]
+    # Through the builder's own way, so that a component's name never means a stranger's image in a registry.
+    sources = Sources(store, pull=True, settings=settings, sink=sink)
+    rows = [{"name": name, "digest": sources.get(name, platform).digest, "platform": str(platform)} for name in names]
     out.result("\n".join(f"{row['name']}  {row['digest']}" for row in rows), rows)
 
 

@@ -55,7 +55,10 @@ class Output:
         if self.as_json:
             click.echo(json.dumps(_plain(asdict(event))))
         elif not self.quiet:
-            words = [event.source, event.machine, event.stage, event.name, event.detail]
+            words = [event.source, event.machine, event.stage, event.name, str(event.data.get("state", "")),
+                     event.detail]
+            if event.stage == "warning":
+                words = [f"warning: {event.name}:" if event.name else "warning:", event.detail]
             click.echo(" ".join(word for word in words if word), err=True)
 
 
