@@ -19,6 +19,7 @@ kernel:
 init: [provisioner/init, provisioner/runc]
 volumes:
   - {name: kept}
+  - {name: fixed, image: provisioner/sysctl, readonly: true}
 onboot:
   - &shell
     name: hello
@@ -101,6 +102,12 @@ def test_nothing_stays_of_what_ended_or_never_started(machine: Booted) -> None:
 def test_a_volume_is_shared(machine: Booted) -> None:
     assert machine.run("cat /containers/volumes/kept/merged/file") == "written\n"
     assert machine.run("runc exec web cat /volume/file") == "written\n"
+
+
+def test_a_read_only_volume_is_read_only(machine: Booted) -> None:
+    merged = "/containers/volumes/fixed/merged"
+    assert machine.run(f"ls -d {merged}/etc") == f"{merged}/etc\n"
+    machine.run(f"touch {merged}/etc/x 2>/dev/null", code=1)
 
 
 def test_folders_and_groups_are_made(machine: Booted) -> None:
