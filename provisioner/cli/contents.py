@@ -77,7 +77,7 @@ def inspect(path: Path, watch: Watch = lambda _entry: None) -> Contents:
         except OSError as error:
             raise NotFoundError(f"cannot read {path}: {error.strerror}") from error
         contents = Contents(path, "", path.stat().st_size)
-        _READERS[_kind(file)](file, contents, watch)
+        _READERS[_kind(file, str(path))](file, contents, watch)
     return contents
 
 
@@ -88,7 +88,7 @@ def config_text(path: Path, name: str, file: str = "config.json") -> str:
     def watch(entry: Entry) -> None:
         match = _CONTAINER.match(entry.path)
         if match and entry.path == f"{match[0]}/{file}":
-            found[f"{match[1]}/{match[2]}"] = _text(entry)
+            found[f"{match[1]}/{match[2]}"] = _text(entry, path)
 
     inspect(path, watch)
     fitting = [key for key in found if name in (key, key.partition("/")[2], re.sub(r"^[a-z]+/(\d{3}-)?", "", key))]
@@ -98,7 +98,7 @@ def config_text(path: Path, name: str, file: str = "config.json") -> str:
     return found[fitting[0]]
 
 
-def _kind(file: BinaryIO) -> str:
+def _kind(file: BinaryIO, name: str) -> str:
     head = file.read(1 << 10)
     file.seek(0)
     if head[0x202:0x206] == b"HdrS" or head[56:60] == b"ARMd":
@@ -108,7 +108,7 @@ def _kind(file: BinaryIO) -> str:
     method = detect(head)
     if method == "none":
         return "initrd" if head[:6] in MAGIC else "unknown"
-    inside = Decompressed(file, "").read(1 << 10)
+    inside = Decompressed(file, name).read(1 << 10)
     file.seek(0)
     if inside[56:60] == b"ARMd":
         return "kernel"
@@ -174,11 +174,11 @@ def _gather(contents: Contents, entry: Entry, watch: Watch) -> Group:
     if modules := _MODULES.match(entry.path):
         contents.kernel = modules[1]
     if match and entry.path == f"{match[0]}/config.json":
-        text = _text(entry)
+        text = _text(entry, contents.path)
         entry = Entry(entry.path, Kind.FILE, entry.mode, size=entry.size, content=(text.encode(),))
         group.config = _json(text)
     elif entry.path == "boot/cmdline":
-        contents.cmdline = _text(entry)
+        contents.cmdline = _text(entry, contents.path)
     elif entry.path == "boot/kernel":
         contents.platform, contents.kernel = _kernel_version(iter(entry.content))
     watch(entry)
@@ -191,18 +191,27 @@ def _section(path: str) -> str:
     return "volumes" if path.startswith("containers/volumes") else "root"
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: Entry, where: Path) -> str:
     if entry.size > _TEXT_LIMIT:
-        raise InputError(f"{entry.path} has {entry.size} bytes", hint=f"at most {_TEXT_LIMIT} were expected")
+        raise InputError(f"{where}: {entry.path} has {entry.size} bytes", hint=f"at most {_TEXT_LIMIT} were expected")
     return b"".join(entry.content).decode("utf-8", "replace")
+
+
+def mapped(value: object) -> Mapping[str, Any]:
+    """Return an object of foreign JSON, an empty one when it is something else."""
+    return value if isinstance(value, dict) else {}
+
+
+def listed(value: object) -> list[Any]:
+    """Return a list of foreign JSON, an empty one when it is something else."""
+    return value if isinstance(value, list) else []
 
 
 def _json(text: str) -> Mapping[str, Any]:
     try:
-        data = json.loads(text)
-    except ValueError:
+        return mapped(json.loads(text))
+    except (ValueError, RecursionError):
         return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _read_note(contents: Contents, note: bytes) -> None:
@@ -210,8 +219,9 @@ def _read_note(contents: Contents, note: bytes) -> None:
     if facts.get("version") != 1:
         return
     contents.platform, contents.cmdline = str(facts.get("platform", "")), str(facts.get("cmdline", ""))
-    for part in facts.get("parts", ()):
-        contents.origins.setdefault(str(part["location"]), (str(part["source"]), str(part["digest"])))
+    for part in listed(facts.get("parts")):
+        where, source, digest = (str(mapped(part).get(key, "")) for key in ("location", "source", "digest"))
+        contents.origins.setdefault(where, (source, digest))
 
 
 def _attach(contents: Contents) -> None:

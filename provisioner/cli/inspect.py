@@ -11,6 +11,8 @@ import click
 from provisioner.cli.output import Output, human
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from provisioner.cli.contents import Contents, Group
     from provisioner.model.tree import Entry
 
@@ -81,18 +83,22 @@ def _capabilities(facts: dict[str, Any]) -> str:
     return f"{len(names)} of them" if len(names) > 4 else " ".join(name.removeprefix("CAP_") for name in names)
 
 
-def summary(config: Any) -> dict[str, Any]:
+def summary(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a ``config.json`` says most: command, capabilities, net, bind mounts, readonly."""
-    process, linux = config.get("process") or {}, config.get("linux") or {}
-    net = [space for space in linux.get("namespaces") or () if space.get("type") == "network"]
-    binds = [f"{mount.get('source')}:{mount.get('destination')}" for mount in config.get("mounts") or ()
-             if "bind" in (mount.get("options") or ()) or "rbind" in (mount.get("options") or ())]
+    from provisioner.cli.contents import listed, mapped
+
+    process, linux = mapped(config.get("process")), mapped(config.get("linux"))
+    spaces = [mapped(space) for space in listed(linux.get("namespaces"))]
+    net = [space for space in spaces if space.get("type") == "network"]
+    mounts = [mapped(mount) for mount in listed(config.get("mounts"))]
+    binds = [f"{mount.get('source')}:{mount.get('destination')}" for mount in mounts
+             if {"bind", "rbind"} & {str(option) for option in listed(mount.get("options"))}]
     return {
-        "command": list(process.get("args") or ()),
-        "capabilities": list((process.get("capabilities") or {}).get("bounding") or ()),
-        "net": (net[0].get("path") or "new") if net else "host",
+        "command": [str(word) for word in listed(process.get("args"))],
+        "capabilities": [str(name) for name in listed(mapped(process.get("capabilities")).get("bounding"))],
+        "net": str(net[0].get("path") or "new") if net else "host",
         "mounts": binds,
-        "readonly": bool((config.get("root") or {}).get("readonly")),
+        "readonly": bool(mapped(config.get("root")).get("readonly")),
     }
 
 
