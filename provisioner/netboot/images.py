@@ -1,6 +1,6 @@
 """An image to boot: the files that ``provisioner build --format kernel+initrd`` leaves under one base path.
 
-    BASE-kernel   BASE-initrd.img   BASE-cmdline
+    BASE-kernel   BASE-initrd.img   BASE-cmdline (not there when the command line is empty)
 """
 
 from __future__ import annotations
@@ -43,16 +43,20 @@ class BootImage:
 
     def check(self) -> None:
         """Raise NotFoundError naming the first file that is not there, InputError for a bad command line."""
-        for path in (self.kernel, self.initrd, self.cmdline):
+        for path in (self.kernel, self.initrd):
             if not path.is_file():
                 raise NotFoundError(f"image {self.base}: {path} is not there",
                                     hint="provisioner build --format kernel+initrd writes it")
         self.read_cmdline()
 
     def read_cmdline(self) -> str:
-        """Return the command line, checked; raise InputError or NotFoundError."""
+        """Return the command line, checked, empty when it has no file; raise InputError or NotFoundError."""
         try:
             text = self.cmdline.read_text(encoding="utf-8").strip()
+        except FileNotFoundError as error:
+            if not self.kernel.is_file():
+                raise NotFoundError(f"cannot read {self.kernel}: the image went away") from error
+            return ""
         except (OSError, UnicodeDecodeError) as error:
             raise NotFoundError(f"cannot read {self.cmdline}: {error}") from error
         if problem := cmdline_problem(text):

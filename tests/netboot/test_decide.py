@@ -108,7 +108,8 @@ def test_images_of_one_name_get_names_of_their_own(deciding: Deciding, make_imag
 def test_an_image_that_went_away_is_an_error(deciding: Deciding, tmp_path: Path) -> None:
     decider = deciding("default: {image: one}")
     (tmp_path / "one-cmdline").unlink()
-    with pytest.raises(NotFoundError, match="one-cmdline"):
+    (tmp_path / "one-kernel").unlink()
+    with pytest.raises(NotFoundError, match="one-kernel"):
         decider.decide(Machine())
 
 

@@ -18,13 +18,20 @@ def test_a_whole_image(make_image: ImageMaker) -> None:
     assert (image.arch(), image.read_cmdline()) == ("amd64", "console=ttyS0")
 
 
-@pytest.mark.parametrize("part", ["-kernel", "-initrd.img", "-cmdline"])
+@pytest.mark.parametrize("part", ["-kernel", "-initrd.img"])
 def test_what_is_missing_is_named(make_image: ImageMaker, part: str) -> None:
     base = make_image()
     base.with_name(base.name + part).unlink()
     with pytest.raises(NotFoundError, match=f"docker{part} is not there") as error:
         BootImage(base).check()
     assert "provisioner build" in error.value.hint
+
+
+def test_no_file_is_an_empty_command_line(make_image: ImageMaker) -> None:
+    image = BootImage(make_image())
+    image.cmdline.unlink()
+    image.check()
+    assert image.read_cmdline() == ""
 
 
 def test_architectures(make_image: ImageMaker) -> None:
