@@ -60,7 +60,8 @@ def test_json(shell: Shell) -> None:
     assert said["groups"][3]["config"] == {
         "command": ["/srv/server"], "capabilities": ["CAP_NET_ADMIN"], "net": "host", "readonly": False,
         "mounts": ["/etc/resolv.conf:/etc/resolv.conf"]}
-    assert {row["location"] for row in said["origins"]} == {"kernel", "init[0]", "onboot[0]", "services[0]", "files[0]"}
+    assert [row["location"] for row in said["origins"]] == [
+        "kernel", "init[0]", "onboot[0]", "services[0]", "files[0]"]
     assert "files" not in said
 
 
