@@ -116,7 +116,10 @@ def _guarded(argv: list[str]) -> int:
 
 def _report(error: ProvisionerError, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(error.to_json()))
+        try:
+            click.echo(json.dumps(error.to_json()))
+        except OSError:  # standard output itself is what failed
+            click.echo(json.dumps(error.to_json()), err=True)
         return
     click.echo(f"error: {error.message}", err=True)
     if error.hint:

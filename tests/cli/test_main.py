@@ -127,6 +127,16 @@ def test_what_the_kernel_refuses_is_no_traceback(failing: list[BaseException], c
     assert "x" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_full_standard_output_is_told_on_standard_error(options: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*PROVISIONER, *options, "component", "ls"], stdout=full, stderr=subprocess.PIPE,
+                              text=True, check=False)
+    assert done.returncode == 8
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_sigterm_takes_the_same_way_out() -> None:
     code = ("import time, provisioner.cli.main as m\n"
             "def wait(*a, **k):\n    try:\n        print('up', flush=True)\n        time.sleep(60)\n"
