@@ -55,6 +55,8 @@ def watch(output: Output, port: Port, *, log: Path | None = None, timeline: Time
         table(event)
         if staged:
             output.event(event)
+        elif event.stage == "log":
+            output.warn(f"the log {event.name}: {event.detail}\r")  # the terminal is raw: go to the line's begin, too
 
     with Capture(port, log=RawLog(log) if log else None, stages=stages.load(), sink=sink, machine=machine) as capture:
         if not staged:

@@ -48,6 +48,14 @@ def test_into_a_pipe_every_byte_comes_as_it_is(console: str, tmp_path: Path) -> 
     assert (tmp_path / "log.index").read_text().count("\n") >= 2
 
 
+def test_a_log_that_takes_no_bytes_is_told(console: str, tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    done = verb("console", console, "--log", str(tmp_path / "log"))
+    assert (done.returncode, done.stdout) == (0, BOOT)
+    assert b"warning: the log failed: " in done.stderr
+    assert b"No space left on device" in done.stderr
+
+
 def test_stages_come_as_they_are_seen_and_as_a_table(console: str) -> None:
     done = verb("console", console, "--stages")
     assert done.returncode == 0
