@@ -21,6 +21,7 @@ from provisioner.console.stages import NOTHING, StageMachine, Stages
 from provisioner.errors import ProvisionerError
 from provisioner.model.event import Event, Sink, discard
 
+_LOST = {"panic": "the kernel panicked", "degraded": "these services did not start"}
 _KEEP_LINES = 200
 _KEEP_EVENTS = 10_000
 
@@ -125,9 +126,9 @@ class Capture:
                 for event in self.events:
                     if event.stage == stage and name in ("", event.name):
                         return event
-                panics = [event for event in self.events if event.stage == "panic"]
-                if panics:
-                    raise self._missed(stage, name, f": the kernel panicked: {panics[0].detail}")
+                for event in self.events:
+                    if event.stage in _LOST:
+                        raise self._missed(stage, name, f": {_LOST[event.stage]}: {event.detail}")
                 if self.ended:
                     raise self._missed(stage, name, " before its console ended")
                 if not self._news.wait(deadline - time.monotonic()):

@@ -89,12 +89,17 @@ def test_waiting_in_vain_says_what_the_machine_said_last(pair: tuple[socket.sock
             capture.wait("healthy", timeout=20)
 
 
-def test_a_panic_ends_the_waiting_at_once(pair: tuple[socket.socket, SocketPort]) -> None:
+@pytest.mark.parametrize(("said", "why"), [
+    (b"[    1.661619] Kernel panic - not syncing: VFS: no root\r\n", "the kernel panicked: VFS: no root"),
+    (b"provisioner: services failed: docker web\r\n", "these services did not start: docker web"),
+])
+def test_what_cannot_come_any_more_ends_the_waiting_at_once(pair: tuple[socket.socket, SocketPort], said: bytes,
+                                                            why: str) -> None:
     machine, port = pair
     with Capture(port, stages=STAGES) as capture:
         capture.start()
-        machine.sendall(b"[    1.661619] Kernel panic - not syncing: VFS: no root\r\n")
-        with pytest.raises(ProvisionerError, match="the kernel panicked: VFS: no root"):
+        machine.sendall(said)
+        with pytest.raises(ProvisionerError, match=why):
             capture.wait("healthy", timeout=20)
 
 

@@ -184,3 +184,11 @@ def test_a_stage_that_the_order_does_not_have_is_an_error(tmp_path: Path) -> Non
     bad.write_text("order: [a]\nsettled: []\npatterns:\n  - {stage: b, text: x}\n")
     with pytest.raises(InputError, match="`order` does not have: b"):
         load(bad)
+
+
+def test_a_machine_whose_service_did_not_start_is_not_healthy() -> None:
+    told = events(b"provisioner: service web failed (exit 1)\r\nprovisioner: services failed: web\r\n"
+                  b"provisioner: onshutdown 000-bye started\r\nprovisioner: onshutdown 000-bye done\r\n")
+    assert [(event.stage, event.name, event.detail) for event in told] == [
+        ("service", "web", "exit 1"), ("degraded", "services", "web"),
+        ("shutdown", "000-bye", ""), ("shutdown", "000-bye", "")]

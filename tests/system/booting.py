@@ -16,12 +16,12 @@ from provisioner.providers.qemu import Disk, Machine, MachineOptions, Publish
 from provisioner.providers.qemu.image import direct_boot, with_console
 
 LIMIT = 600.0
-UP = b"provisioner: services up"
+UP = (b"provisioner: services up", b"provisioner: services failed: ")
 PROMPT = b":/# "
 # What is typed may be echoed right behind a line.
 PROTOCOL = re.compile(
     r"provisioner: (init \S+ started|(?:onboot|onshutdown|service) \S+ (?:started|done|stopped|failed \(exit \d+\))|"
-    r"services up|address \S+ [0-9a-f.:]+|shutdown (?:started|done))")
+    r"services up|services failed: .+?(?=\r)|address \S+ [0-9a-f.:]+|shutdown (?:started|done))")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def booted(prefix: str, arch: str = "amd64", *, memory: int = 1024, disks: tuple
                              cmdline=f"{with_console(image.cmdline, arch)} {cmdline}".strip(), name=Path(prefix).name,
                              publish=tuple(Publish(0, port) for port in publish), reboot=False)
     with Machine(options) as machine:
-        machine.wait_console(UP, timeout=LIMIT)
+        machine.wait_console(*UP, timeout=LIMIT)
         if PROMPT not in machine.transcript:
             machine.wait_console(PROMPT, timeout=LIMIT)
         there = Booted(machine, machine.transcript.decode(errors="replace"))

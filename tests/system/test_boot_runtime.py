@@ -80,7 +80,7 @@ def test_a_failure_is_told_and_the_boot_goes_on(machine: Booted) -> None:
     assert lines[:5] == ["init 1 started", "onboot 000-hello started", "onboot 000-hello done",
                          "onboot 001-fails started", "onboot 001-fails failed (exit 7)"]
     assert {"service getty started", "service web started", "service broken failed (exit 1)"} <= set(lines)
-    assert lines[-1] == "services up"
+    assert lines[-1] == "services failed: broken"
 
 
 def test_output_of_containers_is_on_the_console_and_in_their_logs(machine: Booted) -> None:
