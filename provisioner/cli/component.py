@@ -33,9 +33,9 @@ def build(output: Output, names: tuple[str, ...], arches: tuple[str, ...], *, ev
     rows = []
     for name in chosen:
         for platform in platforms:
-            made = components.build(name, platform, store, locked=locked, sink=output.event)
+            made = components.build(name, platform, store, locked=locked, sink=output.progress)
             size = sum(layer.size for layer in store.image(made, platform).layers)
-            rows.append((f"provisioner/{name}", platform, made.digest, human(size)))
+            rows.append((f"provisioner/{name}", platform, made.digest, size if output.as_json else human(size)))
     output.table(("Component", "Platform", "Digest", "Size"), rows)
 
 
@@ -76,7 +76,7 @@ def lock(output: Output, names: tuple[str, ...], *, update: bool) -> None:
     from provisioner import components
     from provisioner.oci.store import Store
 
-    changed = components.update(names, move=update, store=Store(), sink=output.event)
+    changed = components.update(names, move=update, store=Store(), sink=output.progress)
     rows = [{"component": c.component, "arch": c.arch, "package": c.package, "old": c.old, "new": c.new}
             for c in changed]
     output.result("\n".join(map(str, changed)) or "nothing changed", rows)

@@ -61,6 +61,13 @@ class Output:
                 words = [f"warning: {event.name}:" if event.name else "warning:", event.detail]
             click.echo(" ".join(word for word in words if word), err=True)
 
+    def progress(self, event: Event) -> None:
+        """Be a sink beside one result: events for people only, so that standard output is one JSON text."""
+        if event.stage == "warning":
+            self.warn(" ".join(word for word in (event.name, event.detail) if word))
+        elif not self.as_json:
+            self.event(event)
+
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value not in ("", {}, None)}
