@@ -127,6 +127,7 @@ def test_unknown_firmware_and_missing_files_are_told(booter: Booter, events: lis
 
 def test_a_broken_image_is_told_and_boots_nothing(booter: Booter, events: list[Event]) -> None:
     booter.decider.images["docker"].cmdline.unlink()
+    booter.decider.images["docker"].kernel.unlink()
     assert booter.decide(Machine(MAC, arch="amd64")) is None
     assert [event.name for event in events] == ["broken-image"]
 
