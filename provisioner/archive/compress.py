@@ -26,7 +26,7 @@ XZ_MAGIC = b"\xfd7zXZ\x00"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = b"\x2a\x4d\x18"
 _BLOCK = 1 << 20
-_BITE = 4096
+_BITE = 1024
 
 METHODS: dict[str, int] = {"gzip": 8, "zstd": 12, "xz": 6, "none": 0}
 """The methods a writer knows, with their levels."""

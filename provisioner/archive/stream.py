@@ -26,7 +26,7 @@ class Limits:
     once ``free`` bytes came out; ``window`` is the zstd window in bytes.
     """
 
-    entries: int = 500_000
+    entries: int = 300_000
     path: int = 4095
     name: int = 255
     extended: int = 1 << 20

@@ -11,9 +11,11 @@ An entry's ``links`` is 0 for a file: what links will follow is not known to a r
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from provisioner.archive.stream import CHUNK, LIMITS, Limits, Readable, drain, read_exact
 from provisioner.errors import InputError, RefusedError
@@ -26,6 +28,9 @@ _KINDS = {b"0": Kind.FILE, b"\0": Kind.FILE, b"7": Kind.FILE, b"1": Kind.HARDLIN
           b"3": Kind.CHAR, b"4": Kind.BLOCK, b"5": Kind.DIR, b"6": Kind.FIFO}
 _UNREADABLE = {b"S": "a sparse file (GNU format)", b"D": "a directory dump of an incremental GNU archive",
                b"M": "a piece of a multi-volume archive", b"N": "an old GNU long name"}
+_DEVICES = (b"3", b"4")
+_SLASH = ord("/")
+_UNUSUAL = re.compile(rb"[\0]|\./|//|[./]$").search
 _XATTR = "SCHILY.xattr."
 _XATTR_LIBARCHIVE = "LIBARCHIVE.xattr."
 _HARMLESS_GLOBAL = {"comment"}
@@ -47,9 +52,9 @@ def read(stream: Readable, name: str, *, limits: Limits = LIMITS, observe: Obser
     return iter(_Reader(stream, name, limits, observe))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Header:
-    """The fields of one 512-byte header."""
+    """The fields of one 512-byte header. Not frozen, for there are many and freezing takes its time."""
 
     name: bytes
     mode: int
@@ -117,21 +122,17 @@ class _Reader:
         prefix = fields[15].partition(b"\0")[0]
         if prefix and fields[9] == b"ustar\0":
             name = prefix + b"/" + name
-        mode, uid, gid, size, mtime = (self._number(fields[i], label) for i, label in
-                                       ((1, "mode"), (2, "uid"), (3, "gid"), (4, "size"), (5, "time")))
-        device = (self._number(fields[13], "device"), self._number(fields[14], "device"))
-        return _Header(name, mode & 0o7777, uid, gid, size, mtime, fields[7], fields[8].partition(b"\0")[0], device)
+        number, kind = self._number, fields[7]
+        device = (number(fields[13], "device"), number(fields[14], "device")) if kind in _DEVICES else (0, 0)
+        link = fields[8].partition(b"\0")[0]
+        return _Header(name, number(fields[1], "mode") & 0o7777, number(fields[2], "uid"), number(fields[3], "gid"),
+                       number(fields[4], "size"), number(fields[5], "time"), kind, link, device)
 
     def _number(self, field: bytes, label: str) -> int:
-        """Read octal text, or GNU's base-256 when the top bit is set."""
-        if field[0] & 0x80:
-            value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
-            return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
-        text = field.strip(b" \0")
         try:
-            return int(text, 8) if text else 0
+            return _integer(field)
         except ValueError:
-            raise self._broken(f"{label} is no octal number: {text!r}") from None
+            raise self._broken(f"{label} is no octal number: {field!r}") from None
 
     def _extended(self, header: _Header) -> bytes:
         if not 0 <= header.size <= self._limits.extended:
@@ -162,24 +163,36 @@ class _Reader:
                                hint="container layers must not have one")
 
     def _member(self, header: _Header, records: Mapping[str, str], long: Mapping[bytes, bytes]) -> Entry:
-        raw = _raw(records.get("path"), long.get(b"L"), header.name)
-        path = self._clean(raw)
-        kind = self._kind(header, records, raw)
-        size = self._integer(records, "size", header.size) if kind is Kind.FILE else 0
+        if records or long:
+            header = self._amended(header, records, long)
+        path = clean_path(header.name, self._name, self._limits)
+        kind = self._kind(header, records)
+        size = header.size if kind is Kind.FILE else 0
         if size < 0:
             raise RefusedError(f"{self._name}: {path}: negative size {size}")
         self._left, self._padding = size, -size % BLOCK
-        uid, gid = self._integer(records, "uid", header.uid), self._integer(records, "gid", header.gid)
-        if not (0 <= uid < 1 << 32 and 0 <= gid < 1 << 32):
-            raise self._broken(f"{path}: owner {uid}:{gid} is out of range")
+        if not (0 <= header.uid < 1 << 32 and 0 <= header.gid < 1 << 32):
+            raise self._broken(f"{path}: owner {header.uid}:{header.gid} is out of range")
         self._observe(path, records)
-        return Entry(path, kind, header.mode, uid, gid, self._mtime(records, header.mtime), size,
-                     self._target(kind, _raw(records.get("linkpath"), long.get(b"K"), header.link), path),
-                     self._device(kind, header, path), self._xattrs(records, path),
-                     self._content(self._count) if kind is Kind.FILE else (), 0 if kind is Kind.FILE else 1)
+        if kind is Kind.FILE or kind is Kind.DIR:
+            return Entry(path, kind, header.mode, header.uid, header.gid, header.mtime, size,
+                         xattrs=self._xattrs(records, path) if records else (),
+                         content=self._content(self._count) if size else (), links=0 if kind is Kind.FILE else 1)
+        return Entry(path, kind, header.mode, header.uid, header.gid, header.mtime, 0,
+                     self._target(kind, header.link, path), self._device(kind, header, path),
+                     self._xattrs(records, path))
 
-    def _kind(self, header: _Header, records: Mapping[str, str], raw: bytes) -> Kind:
-        sparse = any(key.startswith("GNU.sparse.") for key in records)
+    def _amended(self, header: _Header, records: Mapping[str, str], long: Mapping[bytes, bytes]) -> _Header:
+        """Return a header with what PAX records and GNU long names say in its fields' place."""
+        return _Header(
+            _raw(records.get("path"), long.get(b"L"), header.name), header.mode,
+            self._integer(records, "uid", header.uid), self._integer(records, "gid", header.gid),
+            self._integer(records, "size", header.size), self._mtime(records, header.mtime), header.type,
+            _raw(records.get("linkpath"), long.get(b"K"), header.link), header.device)
+
+    def _kind(self, header: _Header, records: Mapping[str, str]) -> Kind:
+        raw = header.name
+        sparse = bool(records) and any(key.startswith("GNU.sparse.") for key in records)
         if header.type in _UNREADABLE or sparse:
             what = _UNREADABLE.get(header.type, "a sparse file (PAX format)")
             raise RefusedError(f"{self._name}: {_show(raw)} is {what}", hint="write the archive without it")
@@ -187,9 +200,6 @@ class _Reader:
         if kind is None:
             raise RefusedError(f"{self._name}: {_show(raw)} is of the unknown type {header.type!r}")
         return Kind.DIR if kind is Kind.FILE and raw.endswith(b"/") else kind
-
-    def _clean(self, raw: bytes) -> str:
-        return clean_path(raw, self._name, self._limits)
 
     def _target(self, kind: Kind, raw: bytes, path: str) -> str:
         if kind is Kind.HARDLINK:
@@ -267,8 +277,20 @@ class _Reader:
         return InputError(f"{self._name}: not a sound tar archive: {why}", hint="fetch or make it again")
 
 
+@lru_cache(1 << 12)
+def _integer(field: bytes) -> int:
+    """Read octal text, or GNU's base-256 when the top bit is set; raise ValueError for anything else."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+        return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
+    text = field.strip(b" \0")
+    return int(text, 8) if text else 0
+
+
 def clean_path(raw: bytes, name: str, limits: Limits = LIMITS) -> str:
     """Return an archive's path as `Entry` wants it, ``""`` for the root; raise RefusedError for a hostile one."""
+    if raw and len(raw) <= limits.name and raw.isascii() and raw[0] != _SLASH and not _UNUSUAL(raw):
+        return raw.decode()
     if b"\0" in raw:
         raise RefusedError(f"{name}: {_show(raw)} holds a NUL byte")
     if raw.startswith(b"/"):
@@ -296,8 +318,8 @@ def _show(raw: bytes) -> str:
 
 def _sum_is_right(block: bytes, wanted: int) -> bool:
     """Check a header's sum, taken with its own field as blanks; old writers summed signed bytes."""
-    rest = block[:148] + block[156:]
-    unsigned = sum(rest) + 256
+    unsigned = sum(block) - sum(block[148:156]) + 256
     if unsigned == wanted:
         return True
+    rest = block[:148] + block[156:]
     return unsigned - 256 * sum(1 for byte in rest if byte > 127) == wanted

@@ -54,6 +54,7 @@ class Index:
         self._first = 0
         self._next = 0
         self._linked: set[tuple[Dir, str]] = set()
+        self._recent = ("", self.root)
 
     def __len__(self) -> int:
         return self._next
@@ -64,20 +65,18 @@ class Index:
         self._name = name
         self._first = self._next
         self._linked.clear()
+        self._recent = ("", self.root)
 
     def add(self, entry: Entry) -> None:
         """Apply one entry; raise RefusedError for one that cannot be meant."""
         ordinal = self._next
         self._next += 1
         parent, _, name = entry.path.rpartition("/")
-        if f"/{parent}".find(f"/{_WHITEOUT}") >= 0:
-            if f"/{parent}".find(f"/{_AUFS}") < 0:
-                raise self._refused(entry.path, "lies below a whiteout")
-            return
-        if name.startswith(_WHITEOUT):
-            self._whiteout(entry.path, parent, name)
+        if _WHITEOUT in entry.path and self._special(entry.path, parent, name):
             return
         where = self._descend(parent, entry.path)
+        if isinstance(where.children.get(name), Dir | Symlink):
+            self._recent = ("", self.root)  # the way to it may lead elsewhere from now on
         if entry.kind is Kind.DIR:
             self._directory(where, name, entry, ordinal)
         elif entry.kind is Kind.HARDLINK:
@@ -104,6 +103,18 @@ class Index:
                 ordinal = node if isinstance(node, int) else node.ordinal
                 paths.setdefault(ordinal, []).append(path)
         return paths, directories
+
+    def _special(self, path: str, parent: str, name: str) -> bool:
+        """Apply a whiteout, skip what aufs left behind; say whether it was either."""
+        if f"/{_WHITEOUT}" in f"/{parent}":
+            if f"/{_AUFS}" not in f"/{parent}":
+                raise self._refused(path, "lies below a whiteout")
+            return True
+        if name.startswith(_WHITEOUT):
+            self._whiteout(path, parent, name)
+            self._recent = ("", self.root)
+            return True
+        return False
 
     def _directory(self, where: Dir, name: str, entry: Entry, ordinal: int) -> None:
         node = where.children.get(name)
@@ -164,9 +175,12 @@ class Index:
 
     def _descend(self, path: str, entry: str) -> Dir:
         """Return the directory at ``path``, making and marking those on the way as this layer's."""
+        if path and path == self._recent[0]:
+            return self._recent[1]
         where, _ = self._resolve(path, entry, make=True)
         if where is None:
             raise self._refused(entry, "has no directory")
+        self._recent = (path, where)
         return where
 
     def _find(self, path: str, entry: str) -> tuple[Dir | None, bool]:
