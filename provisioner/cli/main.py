@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import sys
 from types import FrameType
@@ -81,7 +82,10 @@ def cli(ctx: click.Context, *, as_json: bool, quiet: bool, verbose: int) -> None
 def main() -> NoReturn:
     """Run the command line and exit: 0 ok, the error's own code, 130 on Ctrl-C."""
     signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(_guarded(sys.argv[1:]))
+    code = _guarded(sys.argv[1:])
+    if not _flushed() and not code:
+        code = DeviceError.exit_code
+    sys.exit(code)
 
 
 def _guarded(argv: list[str]) -> int:
@@ -112,6 +116,16 @@ def _guarded(argv: list[str]) -> int:
         _report(failure, as_json="--json" in argv)
         return failure.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _flushed() -> bool:
+    """Write out what standard output still holds; what it does not take must not fail again when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _report(error: ProvisionerError, *, as_json: bool) -> None:
