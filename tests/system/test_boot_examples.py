@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -55,6 +56,7 @@ HASH = "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiO
 def type_until(machine: Machine, text: bytes, marker: bytes) -> None:
     """Type again what a login program threw away: it empties its input when it begins to ask."""
     for _ in range(20):
+        time.sleep(2)  # it prints its prompt before it empties its input, and says nothing when it has
         machine.send_console(text)
         try:
             machine.wait_console(marker, timeout=20)
